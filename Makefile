@@ -1,0 +1,34 @@
+# One virtual environment, made from nothing but Python; a change of pyproject.toml brings it up to date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart check test test-slow clean
+
+quickstart: $(VENV)/.standard
+	$(BIN)/python -m workflows.run quickstart
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.standard: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,paddlenlp]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,paddlenlp,test,dev]"
+	touch $@ $(VENV)/.standard
+
+clean:
+	rm -rf $(VENV) quickstart *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
