@@ -1,0 +1,211 @@
+"""Open data sets: rows of one split, or of several sets as if they were one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shards.columns import Columns, StaticMasks, id_dtype
+from shards.durable import hash_file
+from shards.errors import FormatError, IntegrityError, NotFoundError, UsageError
+from shards.manifest import SPLITS, Manifest, ShardEntry
+from shards.odometer import combine, sample_ids
+from shards.shard_file import ShardFile
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Columns):
+    """Columns of N rows and who they are: sample_id uint64[N] (shard index << 32 | row), tag uint64[N] of the data set."""
+
+    sample_id: U64
+    tag: U64
+
+
+class DataSet:
+    """A committed data set. Shards are opened, and with `verify` hashed, when they are first touched."""
+
+    def __init__(self, path: Path, manifest: Manifest, *, verify: bool) -> None:
+        self.path, self.manifest = path, manifest
+        self.name = path.resolve().name
+        self._verify = verify
+        self._open: dict[int, ShardFile] = {}
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = True) -> DataSet:
+        """Read the manifest and check the stored tokenizer.
+
+        Raises NotFoundError, FormatError or IntegrityError, naming the file.
+        """
+        folder = Path(path)
+        data_set = cls(folder, Manifest.read(folder), verify=verify)
+        if verify:
+            data_set._verify_tokenizer()
+        return data_set
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        return self.path / self.manifest.tokenizer.folder
+
+    def split(self, name: str) -> Split:
+        """Return the rows of ``train`` or ``heldout``."""
+        if name not in SPLITS:
+            raise UsageError("unknown split", expected=SPLITS, got=name)
+        return Split([self], name)
+
+    def shard(self, index: int) -> ShardFile:
+        """Open shard `index` of the manifest (once)."""
+        if index not in self._open:
+            entry = self.manifest.shards[index]
+            shard = ShardFile(self.path / entry.file, entry, verify=self._verify)
+            if shard.id_dtype != id_dtype(self.manifest.tokenizer.vocab_size):
+                raise FormatError("token ids have the wrong width for the vocabulary", where=shard.path, got=shard.id_dtype)
+            self._open[index] = shard
+        return self._open[index]
+
+    def verify(self) -> None:
+        """Hash every file of the set now. Raises on the first that is missing or altered."""
+        self._verify_tokenizer()
+        for index in range(len(self.manifest.shards)):
+            entry = self.manifest.shards[index]
+            ShardFile(self.path / entry.file, entry, verify=True)
+        self._verify = False
+
+    def _verify_tokenizer(self) -> None:
+        for file in self.manifest.tokenizer.files:
+            path = self.tokenizer_folder / file.name
+            try:
+                digest = hash_file(path)
+            except OSError:
+                raise NotFoundError("tokenizer file is missing", where=path) from None
+            if (digest.sha256, digest.size) != (file.sha256, file.size):
+                raise IntegrityError("tokenizer file is altered", where=path, expected=file.sha256, got=digest.sha256)
+
+
+class Split:
+    """The rows of one split over one or several data sets, numbered 0 … len − 1 set after set, shard after shard."""
+
+    def __init__(self, data_sets: Sequence[DataSet], name: str) -> None:
+        self.data_sets, self.name = tuple(data_sets), name
+        self._parts: list[tuple[DataSet, int]] = []
+        counts: list[int] = []
+        for data_set in self.data_sets:
+            for index, entry in enumerate(data_set.manifest.shards):
+                if entry.split == name:
+                    self._parts.append((data_set, index))
+                    counts.append(entry.rows)
+        self._begins = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self._begins[-1])
+
+    @property
+    def tokens(self) -> int:
+        return sum(self._entry(part).tokens for part in range(len(self._parts)))
+
+    def odometer(self, data_set: DataSet) -> int:
+        """Return the recorded sum of all sample ids of one of the sets."""
+        entries = [s.manifest.shards[i] for s, i in self._parts if s is data_set]
+        return combine(int(entry.odometer, 16) for entry in entries)
+
+    def take(self, rows: I64) -> Rows:
+        """Return rows by number, in the given order. Raises UsageError for numbers outside of [0, len)."""
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
+            raise UsageError("row out of range", expected=f"0 to {len(self) - 1}", got=f"{rows.min()} to {rows.max()}")
+        part_of = np.searchsorted(self._begins, rows, side="right") - 1
+        pieces: list[Columns] = []
+        identity: list[tuple[U64, U64]] = []
+        order = np.argsort(part_of, kind="stable")
+        for part in np.unique(part_of).tolist():
+            data_set, index = self._parts[part]
+            within = rows[part_of == part] - self._begins[part]
+            pieces.append(data_set.shard(index).take(within))
+            tag = np.full(len(within), int(data_set.manifest.tag, 16), np.uint64)
+            identity.append((sample_ids(index, within.astype(np.uint64)), tag))
+        return _assemble(pieces, identity, np.argsort(order, kind="stable"))
+
+    def _entry(self, part: int) -> ShardEntry:
+        data_set, index = self._parts[part]
+        return data_set.manifest.shards[index]
+
+
+def _assemble(pieces: list[Columns], identity: list[tuple[U64, U64]], place: I64) -> Rows:
+    """Join pieces and put row ``place[i]`` of the joined ones at i."""
+    if not pieces:
+        raise UsageError("no rows asked for")
+    joined = pieces[0] if len(pieces) == 1 else _concatenate(pieces)
+    sample_id, tag = (np.concatenate(parts) for parts in zip(*identity, strict=True))
+    if len(pieces) > 1:
+        joined = _permute(joined, place)
+        sample_id, tag = sample_id[place], tag[place]
+    return Rows(
+        ids=joined.ids, word_start=joined.word_start, offsets=joined.offsets, split=joined.split, source_file=joined.source_file,
+        source_row=joined.source_row, static=joined.static, sample_id=sample_id, tag=tag,
+    )  # fmt: skip
+
+
+def starts(lengths: I64) -> I64:
+    """Return the offsets of consecutive pieces of the given lengths: int64[len(lengths) + 1], from 0 to their sum."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _chain(offsets: list[I64]) -> I64:
+    lengths = np.concatenate([np.diff(o) for o in offsets])
+    return starts(lengths)
+
+
+def _concatenate(pieces: list[Columns]) -> Columns:
+    masks = [p.static for p in pieces if p.static is not None]
+    if masks and len(masks) != len(pieces):
+        raise FormatError("some of the data sets have static masks and some have not", hint="Train on one kind at a time")
+    static = None
+    if masks:
+        static = StaticMasks(
+            offsets=_chain([m.offsets for m in masks]),
+            positions=np.concatenate([m.positions for m in masks]),
+            ids=np.concatenate([m.ids for m in masks]),
+            sop_swapped=np.concatenate([m.sop_swapped for m in masks]),
+        )
+    return Columns(
+        ids=np.concatenate([p.ids for p in pieces]),
+        word_start=np.concatenate([p.word_start for p in pieces]),
+        offsets=_chain([p.offsets for p in pieces]),
+        split=np.concatenate([p.split for p in pieces]),
+        source_file=np.concatenate([p.source_file for p in pieces]),
+        source_row=np.concatenate([p.source_row for p in pieces]),
+        static=static,
+    )
+
+
+def gather_index(offsets: I64, rows: I64) -> tuple[I64, I64]:
+    """Return (positions int64[T] of the tokens of `rows` in a flat column, their new offsets int64[len(rows) + 1])."""
+    lengths = np.diff(offsets)[rows]
+    new = starts(lengths)
+    before: I64 = np.repeat(offsets[rows] - new[:-1], lengths)
+    index: I64 = np.add(before, np.arange(new[-1], dtype=np.int64))
+    return index, new
+
+
+def _permute(columns: Columns, rows: I64) -> Columns:
+    index, offsets = gather_index(columns.offsets, rows)
+    static = columns.static
+    if static is not None:
+        mask_index, mask_offsets = gather_index(static.offsets, rows)
+        static = StaticMasks(
+            offsets=mask_offsets,
+            positions=static.positions[mask_index],
+            ids=static.ids[mask_index],
+            sop_swapped=static.sop_swapped[rows],
+        )
+    return Columns(
+        ids=columns.ids[index], word_start=columns.word_start[index], offsets=offsets, split=columns.split[rows],
+        source_file=columns.source_file[rows], source_row=columns.source_row[rows], static=static,
+    )  # fmt: skip
