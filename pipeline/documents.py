@@ -1,0 +1,76 @@
+"""What flows between reader and stages: documents of lines, drops with a reason, and the ledger that accounts for both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+MAX_REJECTS_PER_REASON = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """Lines of text that belong together, in order, and the 1-based row of the input file each came from."""
+
+    lines: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    @property
+    def distinct_rows(self) -> int:
+        return len(set(self.rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """Why something is left out; one word with underscores, as manifests count it."""
+
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """What was read, kept and dropped in one unit: documents, and rows of the input; ``read = kept + Σ dropped`` for both."""
+
+    documents_read: int = 0
+    documents_kept: int = 0
+    documents_dropped: Counter[str] = field(default_factory=Counter)
+    rows_read: int = 0
+    rows_kept: int = 0
+    rows_dropped: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, list[int]] = field(default_factory=dict)
+
+    def drop_row(self, row: int, reason: str) -> None:
+        """Account for a row that is read and left out."""
+        self.rows_read += 1
+        self._reject(row, reason)
+
+    def drop_rows(self, rows: set[int], reason: str) -> None:
+        """Account for several rows left out for one reason."""
+        for row in sorted(rows):
+            self.drop_row(row, reason)
+
+    def drop_document(self, reason: str) -> None:
+        """Account for a document that is read and left out; its rows are accounted for apart."""
+        self.documents_read += 1
+        self.documents_dropped[reason] += 1
+
+    def keep(self, rows: int) -> None:
+        """Account for a document that becomes samples, and for its rows."""
+        self.documents_read += 1
+        self.documents_kept += 1
+        self.rows_read += rows
+        self.rows_kept += rows
+
+    def retract(self, document: Document, reason: str) -> None:
+        """Account for a kept document as dropped after all: nothing of it was left to tokenize."""
+        self.documents_kept -= 1
+        self.documents_dropped[reason] += 1
+        for row in sorted(set(document.rows)):
+            self.rows_kept -= 1
+            self._reject(row, reason)
+
+    def _reject(self, row: int, reason: str) -> None:
+        self.rows_dropped[reason] += 1
+        sample = self.rejects.setdefault(reason, [])
+        if len(sample) < MAX_REJECTS_PER_REASON:
+            sample.append(row)

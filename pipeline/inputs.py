@@ -1,0 +1,115 @@
+"""Where a corpus is: the flag, ``$WORDLOOM_DATA/<corpus>``, ``./data/<corpus>``, the hub, in this order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import fsspec
+
+from pipeline.corpora import Corpus
+from pipeline.errors import CorpusError
+from pipeline.hub import export_from_hub
+from pipeline.sample import sample_files
+
+ENVIRONMENT = "WORDLOOM_DATA"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """One file to read: where it is, the relative path that manifests record, its language and format (or ``auto``)."""
+
+    url: str
+    path: str
+    size: int
+    lang: str
+    format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundInputs:
+    """The files of a corpus, sorted, and where they were found."""
+
+    files: tuple[InputFile, ...]
+    source: str
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+def find_inputs(corpus: Corpus, lang: str | None, given: Sequence[str], work: Path, hub_id: str | None = None) -> FoundInputs:
+    """Find a corpus; rows of the hub are first written to files below `work`.
+
+    Raises CorpusError when nothing is found, naming every place looked at, and HubError when the hub cannot be used.
+    """
+    if corpus.embedded and not given:
+        files = tuple(
+            InputFile(url=str(path), path=path.name, size=path.stat().st_size, lang=of, format=corpus.format)
+            for path, of in sample_files(lang)
+        )
+        return FoundInputs(files=files, source="the sample that comes with the package")
+    language = lang or corpus.languages[0]
+    if given:
+        return FoundInputs(files=_files(given, corpus, language), source="--input")
+    root = os.environ.get(ENVIRONMENT)
+    places = [(Path(root) / corpus.name, f"${ENVIRONMENT}")] if root else []
+    places.append((Path("data") / corpus.name, "the working directory"))
+    for folder, reason in places:
+        if folder.exists():
+            return FoundInputs(files=_files([str(folder)], corpus, language), source=f"{folder} ({reason})")
+    looked = ", ".join(str(folder) for folder, _ in places)
+    hint = f"It is {corpus.origin}. Pass its files: --input PATH, a folder, or a glob in quotes; or set {ENVIRONMENT}"
+    identifier = hub_id or corpus.hub_id
+    if identifier is None:
+        raise CorpusError(f"corpus {corpus.name!r} is not on this machine", where=looked, hint=hint)
+    config = corpus.hub_configs.get(language)
+    exported = export_from_hub(
+        identifier, config, corpus.hub_rows, work, f"no files of corpus {corpus.name!r} in {looked}. {hint}"
+    )
+    name = "/".join(part for part in (identifier, config, exported.name) if part)
+    format = "jsonl" if corpus.hub_rows == "documents" else "text"
+    file = InputFile(url=str(exported), path=f"hub:{name}", size=exported.stat().st_size, lang=language, format=format)
+    return FoundInputs(files=(file,), source=f"the hub, {identifier}")
+
+
+def _files(given: Sequence[str], corpus: Corpus, lang: str) -> tuple[InputFile, ...]:
+    found: dict[str, int] = {}
+    for pattern in given:
+        sizes = _expand(pattern)
+        if not sizes:
+            raise CorpusError("no file found here", where=pattern, hint="Give a file, a folder, or a glob in quotes")
+        found |= sizes
+    if not any(found.values()):
+        raise CorpusError("all input files are empty", where=", ".join(given))
+    urls = sorted(found)
+    paths = _relative(urls)
+    return tuple(
+        InputFile(url=url, path=path, size=found[url], lang=lang, format=corpus.format)
+        for url, path in zip(urls, paths, strict=True)
+    )
+
+
+def _expand(pattern: str) -> dict[str, int]:
+    """Return url → size of the files that a path, a folder or a glob means; hidden files are passed over."""
+    fs, path = fsspec.core.url_to_fs(pattern)
+    roots = [path] if fs.exists(path) else sorted(fs.glob(path))
+    found: dict[str, int] = {}
+    for root in roots:
+        details = {root: fs.info(root)} if fs.isfile(root) else fs.find(root, detail=True)
+        for name, info in details.items():
+            below = PurePosixPath(name).relative_to(root).parts if name != root else ()
+            if info["type"] == "file" and not any(part.startswith(".") for part in below):
+                found[fs.unstrip_protocol(name) if "://" in pattern else name] = int(info["size"])
+    return found
+
+
+def _relative(urls: Sequence[str]) -> list[str]:
+    """Return paths below the deepest folder that holds all of them: what a manifest may record of them."""
+    parents = [PurePosixPath(url).parent.parts for url in urls]
+    common = 0
+    while all(len(p) > common for p in parents) and len({p[common] for p in parents}) == 1:
+        common += 1
+    return [str(PurePosixPath(*PurePosixPath(url).parts[common:])) for url in urls]
