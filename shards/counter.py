@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     FINETUNE = 9
     SUBSET = 10
     ODOMETER = 11
+    INIT = 12
 
 
 def mix64(x: U64) -> U64:

@@ -1,7 +1,7 @@
-"""One builder per output folder.
+"""One writer per output folder: a build, or a training run.
 
 The lock file is created exclusively-or-opened, then locked with flock: the kernel lets go of it when the holder dies, so a
-killed build never blocks the next one. The file tells who holds it (pid, host, since when). On storage shared by machines
+killed process never blocks the next one. The file tells who holds it (pid, host, since when). On storage shared by machines
 flock may not reach across: a lock file of another host is therefore respected until somebody deletes it.
 """
 
@@ -56,10 +56,10 @@ def _acquire(path: Path) -> int:
         if holder and holder.get("host") != socket.gethostname():
             os.close(handle)
             raise LockedError(
-                f"locked by {_describe(holder)}", where=path, hint="If that machine is not building any more, delete the file"
+                f"locked by {_describe(holder)}", where=path, hint="If nothing runs there any more, delete the file"
             )
         if holder:
-            print(f"took over the lock of a build that died: {_describe(holder)}")
+            print(f"took over the lock of a process that died: {_describe(holder)}")
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(timezone.utc).isoformat(timespec="seconds")}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(me).encode(), 0)

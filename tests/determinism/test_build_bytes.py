@@ -1,0 +1,182 @@
+"""Same input, same bytes: for any engine and number of workers, killed at any moment and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shards import durable
+from shards.manifest import Manifest
+from shards.reader import DataSet
+from tests.helpers.commands import ROOT, run, tree
+
+OPTIONS = ("--vocab-size", "700", "--max-seq-len", "64", "--unit-size", "4096", "--heldout", "0.1", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for name in ("zh_1.txt", "en.txt"):
+        text = (ROOT / "pipeline" / "sample" / name).read_bytes()[:24_000].decode("utf-8", "ignore")
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def command(corpus: Path, *more: str) -> list[str]:
+    return ["--corpus", "text", "--input", str(corpus), "--name", "set", *OPTIONS, *more]
+
+
+def files(cwd: Path) -> dict[str, bytes]:
+    """Return the files of the data set but the manifest, whose `made` tells when and how long."""
+    return {name: data for name, data in tree(cwd / "shards" / "set").items() if name != "manifest.json"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
+    cwd = tmp_path_factory.mktemp("undisturbed")
+    ran = run("pipeline.build", *command(corpus, "--engine", "local", "--json"), cwd=cwd)
+    assert ran.code == 0, ran.err
+    assert len(files(cwd)) > 12, "several shards, some of them held out, and the tokenizer"
+    return ran.json["fingerprint"], files(cwd)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ray_makes_the_bytes_that_local_makes(
+    tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]], workers: str
+) -> None:
+    ran = run("pipeline.build", *command(corpus, "--engine", "ray", "--workers", workers, "--json"), cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert (ran.json["fingerprint"], files(tmp_path)) == undisturbed
+
+
+def start(corpus: Path, cwd: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.build", *command(corpus, *more)], cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for_units(cwd: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(cwd.glob("shards/set/.build-*/unit-*.json"))) < count:
+        assert process.poll() is None and time.monotonic() < deadline, "the build ended before it could be disturbed"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_killed_build_goes_on_to_the_same_bytes(
+    tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]], engine: str
+) -> None:
+    with start(corpus, tmp_path, "--engine", engine) as process:
+        wait_for_units(tmp_path, 3, process)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "shards/set/manifest.json").exists()
+    ran = run("pipeline.build", *command(corpus, "--engine", "local", "--json"), cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert ran.json["figures"]["reused_units"] >= 3
+    assert (ran.json["fingerprint"], files(tmp_path)) == undisturbed
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_build_says_how_to_go_on(tmp_path: Path, corpus: Path, number: signal.Signals, code: int) -> None:
+    with start(corpus, tmp_path, "--engine", "local") as process:
+        wait_for_units(tmp_path, 1, process)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert process.returncode == code
+    assert "finished units are kept; the same command goes on from there" in err and "Traceback" not in err
+    assert not (tmp_path / "shards/set/manifest.json").exists()
+
+
+def test_a_damaged_unit_of_a_killed_build_is_made_again(
+    tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]]
+) -> None:
+    with start(corpus, tmp_path, "--engine", "local") as process:
+        wait_for_units(tmp_path, 3, process)
+        os.killpg(process.pid, signal.SIGKILL)
+    shard = sorted((tmp_path / "shards/set").glob("train-*.arrow"))[0]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    ran = run("pipeline.build", *command(corpus, "--engine", "local", "--json"), cwd=tmp_path)
+    assert (ran.json["fingerprint"], files(tmp_path)) == undisturbed
+
+
+def test_a_changed_input_byte_changes_the_plan(tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]]) -> None:
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for path in corpus.iterdir():
+        (changed / path.name).write_bytes(path.read_bytes())
+    with open(changed / "en.txt", "r+b") as file:
+        file.write(b"Z")
+    ran = run("pipeline.build", *command(changed, "--engine", "local", "--json"), cwd=tmp_path)
+    assert ran.code == 0 and ran.json["fingerprint"] != undisturbed[0]
+    assert not set(files(tmp_path)) & {name for name in undisturbed[1] if name.endswith(".arrow")}
+
+
+def builds_killed_at(operation: int, corpus: Path, cwd: Path) -> bool:
+    """Build in a child that exits before the given durable operation; return whether it got that far."""
+    child = os.fork()
+    if child == 0:
+        from pipeline.build import main
+
+        done = 0
+
+        def hook(kind: str, path: Path) -> None:
+            nonlocal done
+            if done == operation:
+                os._exit(9)
+            done += 1
+
+        os.chdir(cwd)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        durable.fault_hook = hook
+        os._exit(main(command(corpus, "--engine", "local")))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 9)
+    return code == 9
+
+
+def check_every(step: int, corpus: Path, tmp_path: Path, undisturbed: tuple[str, dict[str, bytes]]) -> int:
+    from pipeline.build import main
+
+    operation = visited = 0
+    while True:
+        cwd = tmp_path / str(operation)
+        cwd.mkdir()
+        if not builds_killed_at(operation, corpus, cwd):
+            return visited
+        visited += 1
+        if (cwd / "shards/set/manifest.json").exists():
+            DataSet.open(cwd / "shards/set").verify()
+            assert Manifest.read(cwd / "shards/set").fingerprint == undisturbed[0]
+        before = os.getcwd()
+        os.chdir(cwd)
+        try:
+            assert main(command(corpus, "--engine", "local", "--overwrite")) == 0
+        finally:
+            os.chdir(before)
+        assert files(cwd) == undisturbed[1], "the same files, and nothing else is left"
+        operation += step
+
+
+def test_killed_before_a_durable_operation(
+    tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_every(31, corpus, tmp_path, undisturbed) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_before_every_durable_operation(
+    tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_every(1, corpus, tmp_path, undisturbed) >= 100
