@@ -1,0 +1,146 @@
+"""Fill the masks of a text: ``python -m pretrain.fill_mask --model runs/NAME --text '今天[MASK]很好'``.
+
+Each ``[MASK]`` of the text stands for one token. The text outside masks is printed as it was given; special tokens are never
+candidates, though they keep their share of the probability.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shards.cli import Outcome, new_parser, run
+from shards.errors import MismatchError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pipeline.tokenizer import Tokenizer
+    from pretrain.checkpoint import SavedModel
+
+COMMAND = "pretrain.fill_mask"
+MASK = "[MASK]"
+_BETWEEN = "||"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A token for a mask, with the probability the model gives it there."""
+
+    token: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedIds:
+    """A text as the model reads it, special tokens included, and the positions of its masks."""
+
+    ids: list[int]
+    positions: list[int]
+
+
+def encode_masked(text: str, tokenizer: Tokenizer) -> MaskedIds:
+    """Return the ids of ``[CLS] text [SEP]``. Raises UsageError when the text has no mask."""
+    special, parts = tokenizer.special_ids, text.split(MASK)
+    if len(parts) == 1:
+        raise UsageError(f"the text has no {MASK}", got=repr(text), hint=f"Write {MASK} where a token is to be guessed")
+    ids, positions = [special.cls, *tokenizer.encode(parts[0])], []
+    for part in parts[1:]:
+        positions.append(len(ids))
+        ids += [special.mask, *tokenizer.encode(part)]
+    return MaskedIds(ids=[*ids, special.sep], positions=positions)
+
+
+def rank(logits_V: npt.NDArray[np.floating[Any]], tokenizer: Tokenizer, top_k: int) -> list[Candidate]:
+    """Return the `top_k` likeliest tokens that are not special, best first; equal ones by id."""
+    import numpy as np
+
+    scores_V = logits_V.astype(np.float64)
+    shares_V = np.exp(scores_V - scores_V.max())
+    shares_V /= shares_V.sum()
+    special = tokenizer.special_ids
+    excluded = {special.pad, special.unk, special.cls, special.sep, special.mask}
+    order = [int(i) for i in np.argsort(-shares_V, kind="stable") if int(i) not in excluded]
+    return [Candidate(token=tokenizer.token(i), probability=float(shares_V[i])) for i in order[:top_k]]
+
+
+def fill(text: str, candidates: Sequence[Sequence[Candidate]]) -> str:
+    """Return the text with its n-th mask replaced by ``[a||b||c]`` from the n-th list."""
+    parts = text.split(MASK)
+    shown = [f"[{_BETWEEN.join(candidate.token for candidate in of_mask)}]" for of_mask in candidates]
+    return parts[0] + "".join(mask + part for mask, part in zip(shown, parts[1:], strict=True))
+
+
+def predict(saved: SavedModel, masked: MaskedIds, *, device: str) -> npt.NDArray[np.floating[Any]]:
+    """Return the logits at the masks, float32[masks, V]. Loads paddle. Raises WeightsError for weights that do not fit."""
+    from pretrain.environment import start
+
+    start(device, say=print)
+    import paddle
+
+    from pretrain.heads import PretrainingModel
+    from pretrain.weights import load_into
+
+    model = PretrainingModel(saved.config)
+    load_into(model, saved.weights(), where=saved.path)
+    model.eval()
+    with paddle.no_grad():
+        logits_MV, _ = model(
+            paddle.to_tensor([masked.ids], dtype="int64"),
+            paddle.zeros([1, len(masked.ids)], dtype="int64"),
+            paddle.to_tensor([len(masked.ids)], dtype="int64"),
+            paddle.to_tensor(masked.positions, dtype="int64"),
+        )
+    return logits_MV.numpy()  # type: ignore[no-any-return]
+
+
+def body(options: argparse.Namespace) -> Outcome:
+    """Run the command."""
+    from pipeline.tokenizer import Tokenizer
+    from pretrain.checkpoint import resolve_model
+
+    if options.top_k < 1:
+        raise UsageError("--top-k is wrong", expected="at least 1", got=options.top_k)
+    saved = resolve_model(options.model)
+    tokenizer = Tokenizer.from_folder(saved.tokenizer_folder)
+    if tokenizer.vocab_size != saved.config.vocab_size:
+        raise MismatchError(
+            "tokenizer and network have different vocabularies",
+            where=saved.path,
+            expected=f"{saved.config.vocab_size} tokens",
+            got=tokenizer.vocab_size,
+        )
+    masked = encode_masked(options.text, tokenizer)
+    if len(masked.ids) > saved.config.max_positions:
+        raise UsageError(
+            "the text is longer than the model takes",
+            expected=f"at most {saved.config.max_positions} tokens, special ones included",
+            got=len(masked.ids),
+        )
+    print(f"model: {saved.path} ({saved.fingerprint[:8]})")
+    logits_MV = predict(saved, masked, device=options.device)
+    found = [rank(logits_V, tokenizer, options.top_k) for logits_V in logits_MV]
+    filled = fill(options.text, found)
+    print(filled)
+    masks = [
+        {"index": index, "candidates": [{"token": c.token, "probability": c.probability} for c in candidates]}
+        for index, candidates in enumerate(found)
+    ]
+    return Outcome(fingerprint=saved.fingerprint, figures={"text": options.text, "filled": filled, "masks": masks})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m pretrain.fill_mask``."""
+    parser = new_parser(COMMAND, "Fill the [MASK]s of a text with a pretrained model.")
+    parser.add_argument("--model", required=True, help="run folder (its newest valid checkpoint) or checkpoint folder")
+    parser.add_argument("--text", required=True, help=f"text with one {MASK} for each token to guess")
+    parser.add_argument("--top-k", type=int, default=5, help="candidates for each mask")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
+    return run(COMMAND, parser, body, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,175 @@
+"""Micro-batches as a pure function of their number, read ahead by other processes.
+
+Step s (from 1) takes the positions [(s − 1)·G, s·G) of the endless order of samples. Rank r of R takes the contiguous slice
+[G·r // R, G·(r + 1) // R) of them, and cuts it into micro-batches. Which samples a step sees, and in which order, depends on
+neither R, nor the size of micro-batches, nor the number of loader processes; and any step can be computed without those
+before it, which is all that resuming takes.
+
+`paddle.io.DataLoader` does the reading ahead. Batches cross the process border through a pipe and not through its shared
+memory: a killed process would leave its segments in /dev/shm for ever, containers often give that 64 MB, and for
+arrays of this size it is no faster. Three of its habits are answered here: workers die noisily of the Ctrl-C that was meant
+for their parent (they ignore it), never notice that the parent was killed (they watch), and an error in one is printed as
+a traceback by a thread (it is sent as a value, and raised by whoever asks for the batch).
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shards import errors
+from shards.collate import NO_PAIR, BatchPlan, collate
+from shards.order import SampleOrder
+from shards.reader import Split
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+INPUT_KEYS = ("input_ids", "token_type_ids", "lengths", "masked_positions")  # the order of PretrainingModel's arguments
+LABEL_KEYS = ("masked_labels", "sop_labels")
+_WATCH_INTERVAL_S = 0.5
+
+
+class MicroBatches:
+    """The micro-batches of one rank: number i belongs to step ``i // per_step + 1``. A map-style data set for paddle.
+
+    Each is the dictionary of `shards.collate.collate`, with three more int64 arrays: counts [3] (masked tokens, sentence
+    pairs, tokens with specials), epochs [B] and set_index [B] (which of the data sets each sample is from).
+    """
+
+    def __init__(
+        self, split: Split, plan: BatchPlan, *, global_batch: int, micro_batch: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self._split, self._plan, self._global_batch = split, plan, global_batch
+        self._order = SampleOrder(len(split), plan.seed)
+        begin, end = global_batch * rank // ranks, global_batch * (rank + 1) // ranks
+        self._slices = [(first, min(first + micro_batch, end)) for first in range(begin, end, micro_batch)]
+        self._set_begins = np.cumsum([0] + [len(s.split(split.name)) for s in split.data_sets])[:-1]
+
+    @property
+    def per_step(self) -> int:
+        return len(self._slices)
+
+    def __len__(self) -> int:
+        return 2**62  # endless; paddle asks only to print
+
+    def __getitem__(self, number: int) -> Arrays:
+        """Return micro-batch `number`, or the error met in making it as {"error": JSON bytes}, for `raise_error`."""
+        try:
+            return self.make(number)
+        except errors.WordloomError as error:
+            text = json.dumps({"kind": type(error).__name__, "text": str(error)})
+            return {"error": np.frombuffer(text.encode(), np.uint8)}
+
+    def make(self, number: int) -> Arrays:
+        """Return micro-batch `number`. Raises what the reading of shards raises."""
+        step, part = divmod(number, self.per_step)
+        first, end = self._slices[part]
+        epochs, indices = self._order.at(step * self._global_batch + np.arange(first, end, dtype=np.int64))
+        batch: Arrays = dict(collate(self._split.take(indices), epochs, self._plan))
+        pairs = int((batch["sop_labels"] != NO_PAIR).sum())
+        batch["counts"] = np.array([len(batch["masked_labels"]), pairs, batch["lengths"].sum()], np.int64)
+        batch["epochs"] = epochs
+        batch["set_index"] = np.searchsorted(self._set_begins, indices, side="right").astype(np.int64) - 1
+        return batch
+
+
+def raise_error(batch: dict[str, Any]) -> None:
+    """Raise the error that a worker sent in place of a batch, if it did."""
+    if "error" in batch:
+        sent = json.loads(np.asarray(batch["error"]).tobytes())
+        kind = getattr(errors, sent["kind"], errors.WordloomError)
+        raise kind(sent["text"])
+
+
+class _Numbers:
+    """The numbers of the micro-batches to come, as a batch sampler; ends early once it is told to."""
+
+    def __init__(self, first: int, end: int) -> None:
+        self._first, self._end, self.stopped = first, end, False
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for number in range(self._first, self._end):
+            if self.stopped:
+                return
+            yield [number]
+
+    def __len__(self) -> int:
+        return self._end - self._first
+
+
+class Loader:
+    """Reads micro-batches [first, end) in order, `workers` processes ahead of training (0: a thread of this one).
+
+    `wait_s` adds up the wall-clock time that `next` kept its caller waiting.
+    """
+
+    def __init__(self, batches: MicroBatches, *, first: int, end: int, workers: int) -> None:
+        import paddle
+
+        self._numbers = _Numbers(first, end)
+        self.wait_s = 0.0
+        per_worker = -(-(batches.per_step + 2) // max(workers, 1))  # a step's worth, and the start of the next
+        loader = paddle.io.DataLoader(
+            batches,
+            batch_sampler=self._numbers,
+            collate_fn=_only_one,
+            num_workers=workers,
+            worker_init_fn=_init_worker,
+            use_shared_memory=False,
+            prefetch_factor=max(2, per_worker),
+            places=[paddle.CPUPlace()],
+            return_list=True,
+        )
+        before = set(multiprocessing.active_children())
+        self._iterator = iter(loader)
+        self._workers = set(multiprocessing.active_children()) - before
+        # Without this a process that ends without `close` would wait for ever for workers that ignore SIGTERM.
+        atexit.register(self._kill_workers)
+
+    def next(self) -> dict[str, Any]:
+        """Return the next micro-batch as CPU tensors. Raises what went wrong in a worker."""
+        started = time.perf_counter()
+        batch: dict[str, Any] = next(self._iterator)
+        self.wait_s += time.perf_counter() - started
+        raise_error(batch)
+        return batch
+
+    def close(self) -> None:
+        """End the workers in order: no more numbers, and drain what is on its way."""
+        self._numbers.stopped = True
+        try:
+            for _ in self._iterator:
+                pass
+        except (RuntimeError, SystemError):
+            self._kill_workers()  # one is dead already; what matters was raised by `next`
+        atexit.unregister(self._kill_workers)
+
+    def _kill_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+
+def _only_one(items: list[Arrays]) -> Arrays:
+    return items[0]
+
+
+def _init_worker(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True, name=f"watch-{worker}").start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_INTERVAL_S)
+    os._exit(0)

@@ -1,0 +1,183 @@
+"""The options of training: one frozen dataclass, and the flags it is made from."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pretrain.environment import DEVICES
+from pretrain.schedule import KINDS, Schedule, default_warmup_steps
+from shards.errors import UsageError, unknown_name
+
+OBJECTIVES = ("mlm-sop", "mlm")
+DEFAULT_MODEL = "roformer-small"
+DEFAULT_MICRO_BATCH = 32
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What the user asked for; None where the answer follows from the data or from other options.
+
+    Batches are counted in samples, over all ranks (`global_batch`) or in one forward pass of one rank (`micro_batch`).
+    """
+
+    shards: str = "shards/"
+    model: str | None = None
+    init: str | None = None
+    objective: str = "mlm-sop"
+    max_steps: int | None = None
+    global_batch: int = 128
+    micro_batch: int | None = None
+    max_lr: float = 1e-4
+    min_lr: float = 1e-5
+    warmup_steps: int | None = None
+    lr_schedule: str = "linear"
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0
+    mask_rate: float = 0.15
+    seed: int = 0
+    logging_steps: int = 20
+    eval_steps: int = 1000
+    save_steps: int = 1000
+    keep: int = 3
+    name: str | None = None
+    out: str = "runs/"
+    resume: str = "auto"
+    device: str = "auto"
+    nproc: int = 1
+    workers: int = 1
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        for kind, value, known in (
+            ("objective", self.objective, OBJECTIVES),
+            ("learning-rate schedule", self.lr_schedule, KINDS),
+            ("device", self.device, DEVICES),
+        ):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+        for name in ("global_batch", "logging_steps", "eval_steps", "save_steps", "keep", "nproc"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("max_steps", "micro_batch"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        _at_least("workers", self.workers, 0)
+        for name in ("weight_decay", "grad_clip"):
+            if not (math.isfinite(value := getattr(self, name)) and value >= 0.0):
+                raise UsageError(f"{_flag(name)} must be 0 or more, got {value}")
+        if not 0.0 < self.mask_rate < 1.0:
+            raise UsageError(f"--mask-rate must lie between 0 and 1, got {self.mask_rate}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(f"--seed must fit in 64 bits, got {self.seed}")
+        if self.name is not None and not _RUN_NAME.fullmatch(self.name):
+            raise UsageError(f"--name must be letters, digits, '.', '_' and '-', got {self.name!r}")
+
+    @property
+    def sop(self) -> bool:
+        return self.objective == "mlm-sop"
+
+    def schedule(self, rows: int) -> Schedule:
+        """Return the learning-rate schedule of training on `rows` samples; one epoch unless --max-steps says otherwise."""
+        max_steps = self.max_steps if self.max_steps is not None else -(-rows // self.global_batch)
+        warmup_steps = self.warmup_steps if self.warmup_steps is not None else default_warmup_steps(max_steps)
+        return Schedule(
+            kind=self.lr_schedule, max_lr=self.max_lr, min_lr=self.min_lr, warmup_steps=warmup_steps, max_steps=max_steps
+        )
+
+    def micro_batch_on(self, ranks: int) -> int:
+        """Return the samples of one forward pass when `ranks` processes share the global batch. Raises UsageError."""
+        if self.global_batch < ranks:
+            raise UsageError(f"--global-batch {self.global_batch} leaves some of {ranks} processes without a sample")
+        share = -(-self.global_batch // ranks)
+        if self.micro_batch is not None and self.micro_batch > share:
+            raise UsageError(
+                f"--micro-batch {self.micro_batch} is more than a process's share of the global batch",
+                expected=f"at most {share} (--global-batch {self.global_batch} over {ranks} processes)",
+            )
+        return self.micro_batch or min(share, DEFAULT_MICRO_BATCH)
+
+    def identity(self, schedule: Schedule, network: dict[str, Any]) -> dict[str, Any]:
+        """Return everything that decides the result beside data, tokenizer and seed; a resumed run must have it unchanged."""
+        return {
+            "model": network,
+            "objective": self.objective,
+            "global_batch": self.global_batch,
+            "schedule": {
+                "kind": schedule.kind,
+                "max_lr": schedule.max_lr,
+                "min_lr": schedule.min_lr,
+                "warmup_steps": schedule.warmup_steps,
+                "max_steps": schedule.max_steps,
+            },
+            "weight_decay": self.weight_decay,
+            "grad_clip": self.grad_clip,
+            "mask_rate": self.mask_rate,
+        }
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise UsageError(f"{_flag(name)} must be at least {minimum}, got {value}")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of training. Those whose default follows from other things are absent from the result unless given."""
+    default, derived = TrainConfig(), argparse.SUPPRESS
+    data = parser.add_argument_group("data and network")
+    data.add_argument("--shards", metavar="PATH", default=default.shards, help="a data set, or a folder of data sets")
+    data.add_argument("--model", metavar="NAME", default=derived, help=f"network (default: {DEFAULT_MODEL}, or that of --init)")
+    data.add_argument("--init", metavar="PATH", default=derived, help="start from the weights of this run or checkpoint")
+    data.add_argument("--objective", default=default.objective, choices=OBJECTIVES, help="what is learnt")
+    data.add_argument("--mask-rate", type=float, default=default.mask_rate, help="share of the tokens that are predicted")
+    data.add_argument("--seed", type=int, default=default.seed, help="seed of order, masks, initial weights and dropout")
+    data.add_argument("--no-verify", action="store_true", help="trust the shards: do not check their sha256 first")
+
+    steps = parser.add_argument_group("steps")
+    steps.add_argument("--max-steps", type=int, default=derived, help="updates (default: one epoch)")
+    steps.add_argument("--global-batch", type=int, default=default.global_batch, help="samples of one update, over all processes")
+    steps.add_argument(
+        "--micro-batch", type=int, default=derived, help=f"samples of one forward pass (default: at most {DEFAULT_MICRO_BATCH})"
+    )
+    steps.add_argument("--logging-steps", type=int, default=default.logging_steps, help="steps from one log line to the next")
+    steps.add_argument("--eval-steps", type=int, default=default.eval_steps, help="steps between evaluations on held-out rows")
+    steps.add_argument("--save-steps", type=int, default=default.save_steps, help="steps between checkpoints")
+    steps.add_argument(
+        "--keep", type=int, default=default.keep, help="checkpoints kept: the newest so many, and the best that was evaluated"
+    )
+
+    learning = parser.add_argument_group("optimisation")
+    learning.add_argument("--max-lr", type=float, default=default.max_lr, help="highest learning rate")
+    learning.add_argument("--min-lr", type=float, default=default.min_lr, help="lowest learning rate, reached at the last step")
+    learning.add_argument("--warmup-steps", type=int, default=derived, help="steps of warm-up (default: 1 %% of all)")
+    learning.add_argument("--lr-schedule", default=default.lr_schedule, choices=KINDS, help="shape after the warm-up")
+    learning.add_argument("--weight-decay", type=float, default=default.weight_decay, help="of weights; none on biases and norms")
+    learning.add_argument("--grad-clip", type=float, default=default.grad_clip, help="largest global gradient norm; 0: no limit")
+
+    run = parser.add_argument_group("run")
+    run.add_argument("--name", default=derived, help="name of the run (default: network and start of the data's fingerprint)")
+    run.add_argument("--out", metavar="PATH", default=default.out, help="folder of runs")
+    run.add_argument(
+        "--resume",
+        metavar="auto|never|PATH",
+        default=default.resume,
+        help="auto: go on with an unfinished run of this name; never: refuse to; PATH: start from this checkpoint's full state",
+    )
+    run.add_argument("--device", default=default.device, choices=DEVICES, help="where to compute")
+    run.add_argument("--nproc", type=int, default=default.nproc, help="processes of this machine to train with")
+    run.add_argument(
+        "--workers", type=int, default=default.workers, help="loader processes of each; 0: load in the process itself"
+    )
+
+
+def config_from(options: argparse.Namespace) -> TrainConfig:
+    """Return the configuration that parsed flags ask for. Raises UsageError."""
+    given = {name: value for name, value in vars(options).items() if name not in ("json", "debug", "no_verify")}
+    return TrainConfig(**given, verify=not options.no_verify)

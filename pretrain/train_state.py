@@ -1,0 +1,144 @@
+"""Where training stands between two steps, as the JSON of a checkpoint; and what must not change when it goes on.
+
+Samples, masks, dropout and learning rates are functions of (seed, step), so the state is small: a step, sums for the log line
+in the making, and the running sum that proves no sample of the epoch was lost. It holds no clock: an interrupted and resumed
+run writes the same bytes as one that was left alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pretrain.errors import CheckpointError
+from shards.errors import FormatError, MismatchError
+from shards.fields import Fields
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataIdentity:
+    """One data set of a run: its name and the fingerprint of its manifest."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Sums since the last log line, over all ranks: losses times their counts, and the counts."""
+
+    lm_sum: float = 0.0
+    lm_count: int = 0
+    sop_sum: float = 0.0
+    sop_count: int = 0
+
+    def plus(self, other: Window) -> Window:
+        return Window(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(Window)})
+
+    @property
+    def lm_loss(self) -> float:
+        return self.lm_sum / max(self.lm_count, 1)
+
+    @property
+    def sop_loss(self) -> float:
+        return self.sop_sum / max(self.sop_count, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """See the module docstring.
+
+    evaluation: {"step", "loss"} of the evaluation made at this very step, or None; best_evaluation: the lowest so far;
+    odometer: per data set, the sum over the samples of the current epoch consumed so far (32 hexadecimal digits);
+    training: every option that decides the result, see `TrainConfig.identity`.
+    """
+
+    step: int = 0
+    seed: int
+    samples_seen: int = 0
+    tokenizer_hash: str
+    data: tuple[DataIdentity, ...]
+    training: Mapping[str, Any]
+    good_steps: int = 0
+    bad_steps: int = 0
+    evaluation: Mapping[str, Any] | None = None
+    best_evaluation: Mapping[str, Any] | None = None
+    odometer: tuple[str, ...] = ()
+    window: Window = field(default_factory=Window)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"format": FORMAT, "training": dict(self.training)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, where: object) -> TrainState:
+        """Read the JSON of `to_json`. Raises CheckpointError, naming the field."""
+        names = frozenset(f.name for f in dataclasses.fields(cls)) | {"format"}
+        try:
+            fields = Fields(dict(value), where=where, allowed=names)
+            if fields.integer("format") != FORMAT:
+                raise fields.wrong("format", str(FORMAT), value["format"])
+            data = [
+                Fields(entry, where=where, place=f"data[{i}]", allowed=frozenset({"name", "fingerprint"}))
+                for i, entry in enumerate(fields.array("data", maximum=1 << 16))
+            ]
+            window = Fields(
+                fields.object("window"),
+                where=where,
+                place="window",
+                allowed=frozenset(f.name for f in dataclasses.fields(Window)),
+            )
+            return cls(
+                step=fields.integer("step"),
+                seed=fields.integer("seed", minimum=-(2**63)),
+                samples_seen=fields.integer("samples_seen"),
+                tokenizer_hash=fields.sha256("tokenizer_hash"),
+                data=tuple(DataIdentity(name=d.text("name"), fingerprint=d.sha256("fingerprint")) for d in data),
+                training=fields.object("training"),
+                good_steps=fields.integer("good_steps"),
+                bad_steps=fields.integer("bad_steps"),
+                evaluation=fields.get("evaluation"),
+                best_evaluation=fields.get("best_evaluation"),
+                odometer=tuple(str(s) for s in fields.array("odometer", maximum=1 << 16)),
+                window=Window(
+                    lm_sum=float(window.get("lm_sum")),
+                    lm_count=window.integer("lm_count"),
+                    sop_sum=float(window.get("sop_sum")),
+                    sop_count=window.integer("sop_count"),
+                ),
+            )
+        except FormatError as error:
+            raise CheckpointError(error.what, where=where, expected=error.expected, got=error.got) from None
+
+
+def require_continues(saved: TrainState, now: TrainState, *, where: object) -> None:
+    """Raise MismatchError, printing both values, unless training as set up `now` is the training that wrote `saved`."""
+    hint = "Give the original value, or start another run: --name OTHER"
+    if saved.tokenizer_hash != now.tokenizer_hash:
+        raise MismatchError("the tokenizer is another one", where=where, expected=saved.tokenizer_hash, got=now.tokenizer_hash)
+    if [d.fingerprint for d in saved.data] != [d.fingerprint for d in now.data]:
+        raise MismatchError(
+            "the data is not the data this run was trained on", where=where,
+            expected=_describe(saved.data), got=_describe(now.data),
+            hint="Start another run: --name OTHER; --init keeps the weights",
+        )  # fmt: skip
+    before, after = {"seed": saved.seed, **saved.training}, {"seed": now.seed, **now.training}
+    for name in sorted(set(before) | set(after)):
+        if before.get(name) != after.get(name):
+            old, new = _first_difference(before.get(name), after.get(name))
+            raise MismatchError(f"{name} differs from the run's", where=where, expected=old, got=new, hint=hint)
+
+
+def _describe(data: Sequence[DataIdentity]) -> str:
+    return ", ".join(f"{d.name} {d.fingerprint[:16]}" for d in data)
+
+
+def _first_difference(before: Any, after: Any) -> tuple[Any, Any]:
+    """Narrow two differing objects down to the fields that differ."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return before, after
+    names = [name for name in sorted(set(before) | set(after)) if before.get(name) != after.get(name)]
+    return {n: before.get(n) for n in names}, {n: after.get(n) for n in names}

@@ -1,0 +1,287 @@
+"""The training loop: fetch a step's micro-batches, add up gradients, look, update, report, save.
+
+Losses are divided by counts of the whole global batch, which are known once all of its micro-batches are there; so the
+gradient of a step is that of one mean over all its tokens (and one over all its pairs), however it was cut up. Before every
+forward pass the generator is seeded by (seed, step, rank, micro-batch): dropout has no state to save, and nothing done in
+between (evaluation, logging, saving) can change what follows. The host waits for the device once a step, for the norm
+and the two losses.
+
+Order within a step: update, log, evaluate, save. A checkpoint therefore holds all that was reported up to its step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+
+from pretrain import log_line
+from pretrain.checkpoint import Checkpoint, Contents, prune, step_folder, write_checkpoint
+from pretrain.distributed import World
+from pretrain.epoch_check import EpochCheck
+from pretrain.errors import DivergenceError
+from pretrain.evaluate import Evaluation, Evaluator
+from pretrain.heads import PretrainingModel
+from pretrain.loader import INPUT_KEYS, LABEL_KEYS, Loader, MicroBatches
+from pretrain.optimizer import Optimizer
+from pretrain.plan import Start, TrainingPlan
+from pretrain.train_state import TrainState, Window
+from pretrain.weights import load_into, named_weights
+from shards.collate import NO_PAIR
+from shards.counter import Purpose, fold
+
+_SHOWN_IDS = 16
+_SEED_SHIFT = 1  # paddle takes seeds of 63 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a call of `Trainer.run` ended: its last step, the checkpoint there, the signal it stopped for, and figures."""
+
+    step: int
+    checkpoint: Checkpoint
+    stopped_by: int | None
+    figures: Mapping[str, Any]
+
+
+class Stopwatch:
+    """Time spent training since the last log line, without evaluation and saving."""
+
+    def __init__(self) -> None:
+        self.restart(0.0)
+
+    def restart(self, wait_s: float) -> None:
+        self._since, self._paused_s, self._wait_before_s = time.perf_counter(), 0.0, wait_s
+        self.steps = self.tokens = 0
+
+    def paused(self, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        self._paused_s += time.perf_counter() - started
+        return result
+
+    @property
+    def elapsed_s(self) -> float:
+        return max(time.perf_counter() - self._since - self._paused_s, 1e-9)
+
+    def wait_share(self, wait_s: float) -> float:
+        return min(1.0, (wait_s - self._wait_before_s) / self.elapsed_s)
+
+
+class Trainer:
+    """Trains the network of a plan from a start; see the module docstring. All ranks run the same calls."""
+
+    def __init__(
+        self, plan: TrainingPlan, start: Start, world: World, *, tokenizer_files: Mapping[str, bytes], on_gpu: bool = False
+    ) -> None:
+        config = plan.config
+        self.plan, self.world, self._on_gpu, self._tokenizer_files = plan, world, on_gpu, tokenizer_files
+        self.state: TrainState = start.state
+        paddle.seed(fold(config.seed, Purpose.INIT) >> _SEED_SHIFT)  # all ranks draw the same initial weights
+        self.network = PretrainingModel(plan.network)
+        self.network.train()
+        self.optimizer = Optimizer(self.network, weight_decay=config.weight_decay, grad_clip=config.grad_clip)
+        self._load(start)
+        micro_batch = config.micro_batch_on(world.size)
+        self.batches = MicroBatches(
+            plan.train, plan.batches, global_batch=config.global_batch, micro_batch=micro_batch, rank=world.rank, ranks=world.size
+        )
+        position = self.state.step * config.global_batch
+        self._epochs = EpochCheck(plan.train, world, position=position, start=self.state.odometer)
+        self._evaluator = (
+            Evaluator(plan.heldout, plan.batches, batch_rows=micro_batch, world=world) if len(plan.heldout) else None
+        )
+        self._last_evaluation: Evaluation | None = None
+        self._last_record: log_line.StepRecord | None = None
+        self._watch = Stopwatch()
+
+    def _load(self, start: Start) -> None:
+        if start.checkpoint is not None:
+            load_into(self.network, start.checkpoint.model(), where=start.checkpoint.path)
+            self.optimizer.load(start.checkpoint.optimizer(), where=start.checkpoint.path)
+        elif self.plan.init is not None:
+            load_into(self.network, self.plan.init.weights(), where=self.plan.init.path)
+
+    @property
+    def weight_count(self) -> int:
+        return sum(int(p.size) for p in self.network.parameters())
+
+    def run(self, stop: Callable[[], int | None] = lambda: None) -> Result:
+        """Train to the last step, or to the first at whose end `stop` returns a signal; either way, end on a checkpoint.
+
+        Raises DivergenceError before weights that would no longer be finite are made, IntegrityError when an epoch did not
+        read every sample, and what the reading of shards raises.
+        """
+        plan, last_step = self.plan, self.plan.schedule.max_steps
+        begun, first_step = time.perf_counter(), self.state.step
+        per_step = self.batches.per_step
+        loader = Loader(self.batches, first=first_step * per_step, end=last_step * per_step, workers=plan.config.workers)
+        checkpoint: Checkpoint | None = None
+        stopped_by: int | None = None
+        try:
+            self._watch.restart(loader.wait_s)
+            while self.state.step < last_step and stopped_by is None:
+                stopped_by = self._step(loader, stop)
+                step = self.state.step
+                if step % plan.config.logging_steps == 0 or step == last_step:
+                    self._log(loader)
+                if step % plan.config.eval_steps == 0 or step == last_step:
+                    self._watch.paused(self._evaluate)
+                if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None:
+                    checkpoint = self._watch.paused(self._save)
+        finally:
+            loader.close()
+        assert checkpoint is not None
+        figures = self._figures(steps=self.state.step - first_step, elapsed_s=time.perf_counter() - begun, wait_s=loader.wait_s)
+        return Result(step=self.state.step, checkpoint=checkpoint, stopped_by=stopped_by, figures=figures)
+
+    def _step(self, loader: Loader, stop: Callable[[], int | None]) -> int | None:
+        """Do one update; return the signal that some rank was sent, if any."""
+        step = self.state.step + 1
+        batches = [loader.next() for _ in range(self.batches.per_step)]
+        counts, stopped_by = self._add_counts(batches, stop)
+        losses = self.backward(step, batches, counts)
+        self.world.sum_in_place([*self.optimizer.gradients().values(), losses])
+        squared_norm, lm_loss, sop_loss = paddle.concat([self.optimizer.squared_norm(), losses]).numpy().tolist()
+        if not math.isfinite(squared_norm + lm_loss + sop_loss):
+            raise self._divergence(step, batches, lm_loss=lm_loss, sop_loss=sop_loss)
+        self.optimizer.update(math.sqrt(squared_norm), self.plan.schedule.rate(step))
+        for batch in batches:
+            self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
+        global_batch = self.plan.config.global_batch
+        self._epochs.check((step - 1) * global_batch, step * global_batch)
+        lm_count, pairs, tokens = counts
+        here = Window(lm_sum=lm_loss * lm_count, lm_count=lm_count, sop_sum=sop_loss * pairs, sop_count=pairs)
+        self.state = replace(
+            self.state, step=step, samples_seen=step * global_batch, good_steps=self.state.good_steps + 1,
+            window=self.state.window.plus(here), evaluation=None,
+        )  # fmt: skip
+        self._watch.steps += 1
+        self._watch.tokens += tokens
+        return stopped_by if self.world.size > 1 else stop()
+
+    def _add_counts(
+        self, batches: Sequence[dict[str, Any]], stop: Callable[[], int | None]
+    ) -> tuple[tuple[int, int, int], int | None]:
+        """Return masked tokens, pairs and tokens of the whole global batch, and the signal that any of the ranks was sent."""
+        counts = np.sum([batch["counts"].numpy() for batch in batches], axis=0)
+        signal_numbers = np.zeros(64, np.int64)
+        if self.world.size > 1 and (pending := stop()) is not None:
+            signal_numbers[pending] = 1
+        total = self.world.sum(np.concatenate([counts, signal_numbers])).tolist()
+        sent = [number for number, ranks in enumerate(total[3:]) if ranks]
+        return (total[0], total[1], total[2]), sent[0] if sent else None
+
+    def backward(self, step: int, batches: Sequence[dict[str, Any]], counts: tuple[int, int, int]) -> Any:
+        """Add the gradients of micro-batches to the parameters; return this rank's share of (lm, sop) losses, a tensor [2]."""
+        lm_count, pairs, _ = counts
+        shares = []
+        for micro, batch in enumerate(batches):
+            inputs = {name: self._to_device(batch[name]) for name in (*INPUT_KEYS, *LABEL_KEYS)}
+            paddle.seed(self._dropout_seed(step=step, micro=micro, rank=self.world.rank))
+            mlm_logits_MV, sop_logits_B2 = self.network(*(inputs[name] for name in INPUT_KEYS))
+            loss = lm = F.cross_entropy(mlm_logits_MV, inputs["masked_labels"], reduction="sum") / lm_count
+            sop = paddle.zeros([])
+            if self.plan.config.sop:
+                # Computed without pairs too: it is 0 then, and every rank has the same set of gradients to add.
+                sop = F.cross_entropy(sop_logits_B2, inputs["sop_labels"], ignore_index=NO_PAIR, reduction="sum") / max(pairs, 1)
+                loss = lm + sop
+            loss.backward()
+            shares.append(paddle.stack([lm.detach(), sop.detach()]))
+        return paddle.add_n(shares)
+
+    def _to_device(self, tensor: Any) -> Any:
+        return tensor.cuda(blocking=False) if self._on_gpu else tensor
+
+    def _dropout_seed(self, *, step: int, micro: int, rank: int) -> int:
+        return fold(self.plan.config.seed, Purpose.DROPOUT, step, rank, micro) >> _SEED_SHIFT
+
+    def _divergence(self, step: int, batches: Sequence[dict[str, Any]], *, lm_loss: float, sop_loss: float) -> DivergenceError:
+        ids = np.concatenate([batch["sample_ids"].numpy() for batch in batches]).tolist()
+        shown = ", ".join(str(i) for i in ids[:_SHOWN_IDS]) + (
+            f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+        )
+        gradient = self.optimizer.first_non_finite()
+        tensor = f"gradient of {gradient}" if gradient else "loss" if not math.isfinite(lm_loss + sop_loss) else "gradient norm"
+        self.optimizer.forget()
+        return DivergenceError(
+            f"{tensor} is not finite; no weight was changed", where=f"step {step}, samples {shown} (rank {self.world.rank})",
+            expected="finite numbers", got=f"lm_loss {lm_loss}, sop_loss {sop_loss}, loss scale 1.0",
+            hint="The last checkpoint is intact. Start another run with a lower --max-lr or a longer --warmup-steps",
+        )  # fmt: skip
+
+    def _log(self, loader: Loader) -> None:
+        state, watch = self.state, self._watch
+        record = log_line.StepRecord(
+            step=state.step,
+            loss=state.window.lm_loss + state.window.sop_loss,
+            lm_loss=state.window.lm_loss,
+            sop_loss=state.window.sop_loss,
+            lr=self.plan.schedule.rate(state.step),
+            loss_scaling=1.0,
+            num_good_steps=state.good_steps,
+            num_bad_steps=state.bad_steps,
+            steps_per_s=watch.steps / watch.elapsed_s,
+            samples_per_s=watch.steps * self.plan.config.global_batch / watch.elapsed_s,
+            tokens_per_s=watch.tokens / watch.elapsed_s,
+            data_wait_share=watch.wait_share(loader.wait_s),
+        )
+        self._last_record = record
+        self.state = replace(state, window=Window())
+        if self.world.is_first:
+            log_line.say(record.line())
+            log_line.append_metrics(self.plan.folder, record.to_json())
+        watch.restart(loader.wait_s)
+
+    def _evaluate(self) -> None:
+        if self._evaluator is None:
+            return
+        evaluation = self._evaluator(self.network)
+        self._last_evaluation = evaluation
+        here = {"step": self.state.step, "loss": evaluation.loss}
+        best = self.state.best_evaluation
+        better = math.isfinite(evaluation.loss) and (best is None or evaluation.loss < best["loss"])
+        self.state = replace(self.state, evaluation=here, best_evaluation=here if better else best)
+        if self.world.is_first:
+            log_line.say(evaluation.line(self.state.step))
+            log_line.append_metrics(self.plan.folder, {"step": self.state.step, "eval": evaluation.to_json()})
+
+    def _save(self) -> Checkpoint:
+        """Write a checkpoint (the first rank does), then remove the ones that are no longer kept."""
+        step, folder = self.state.step, step_folder(self.plan.folder, self.state.step)
+        self.state = replace(self.state, odometer=self._epochs.so_far(step * self.plan.config.global_batch))
+        if not self.world.is_first:
+            return Checkpoint(path=folder, step=step, fingerprint="")
+        checkpoint = write_checkpoint(
+            folder,
+            Contents(
+                step=step,
+                model=named_weights(self.network),
+                optimizer=self.optimizer.state(),
+                state=self.state.to_json(),
+                config=self.plan.network,
+                tokenizer_files=self._tokenizer_files,
+            ),
+        )
+        prune(self.plan.folder, keep=self.plan.config.keep)
+        return checkpoint
+
+    def _figures(self, *, steps: int, elapsed_s: float, wait_s: float) -> dict[str, Any]:
+        figures: dict[str, Any] = {
+            "step": self.state.step,
+            "samples_seen": self.state.samples_seen,
+            "elapsed_s": round(elapsed_s, 3),
+        }
+        figures["data_wait_share"] = round(wait_s / max(elapsed_s, 1e-9), 5)
+        figures["steps_per_s"] = round(steps / max(elapsed_s, 1e-9), 4)
+        if self._last_record is not None:
+            figures |= {name: getattr(self._last_record, name) for name in ("loss", "lm_loss", "sop_loss", "tokens_per_s")}
+        if self._last_evaluation is not None:
+            figures["eval"] = self._last_evaluation.to_json()
+        return figures

@@ -1,0 +1,70 @@
+"""The flags of training are a promise: adding or removing one is a decision, made here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pretrain.options import TrainConfig, config_from
+from pretrain.run import build_parser
+from pretrain.runs import build_parser as runs_parser
+from shards.errors import UsageError
+from tests.helpers.commands import ROOT, flags
+
+
+def test_flags_of_run() -> None:
+    assert flags(build_parser()) == [
+        "--debug", "--device", "--eval-steps", "--global-batch", "--grad-clip", "--help", "--init", "--json", "--keep",
+        "--logging-steps", "--lr-schedule", "--mask-rate", "--max-lr", "--max-steps", "--micro-batch", "--min-lr", "--model",
+        "--name", "--no-verify", "--nproc", "--objective", "--out", "--resume", "--save-steps", "--seed", "--shards",
+        "--warmup-steps", "--weight-decay", "--workers",
+    ]  # fmt: skip
+
+
+def test_defaults_of_run() -> None:
+    assert config_from(build_parser().parse_args([])) == TrainConfig(
+        shards="shards/", model=None, init=None, objective="mlm-sop", max_steps=None, global_batch=128, micro_batch=None,
+        max_lr=1e-4, min_lr=1e-5, warmup_steps=None, lr_schedule="linear", weight_decay=0.01, grad_clip=1.0, mask_rate=0.15,
+        seed=0, logging_steps=20, eval_steps=1000, save_steps=1000, keep=3, name=None, out="runs/", resume="auto", device="auto",
+        nproc=1, workers=1, verify=True,
+    )  # fmt: skip
+
+
+def test_what_follows_from_the_data() -> None:
+    config = TrainConfig()
+    schedule = config.schedule(rows=128 * 250 + 1)
+    assert (schedule.max_steps, schedule.warmup_steps) == (251, 3)
+    assert [config.micro_batch_on(ranks) for ranks in (1, 4, 8)] == [32, 32, 16]
+
+
+def test_flags_of_runs() -> None:
+    assert flags(runs_parser()) == ["--debug", "--help", "--json", "--out"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--global-batch", "0"], "--global-batch must be at least 1, got 0"),
+        (["--mask-rate", "1.5"], "--mask-rate.*1.5"),
+        (["--name", "../up"], "--name.*'../up'"),
+        (["--grad-clip", "-1"], "--grad-clip.*-1"),
+        (["--weight-decay", "nan"], "--weight-decay.*nan"),
+        (["--workers", "-1"], "--workers.*-1"),
+    ],
+)
+def test_unusable_values_are_refused_by_flag_and_value(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        config_from(build_parser().parse_args(arguments))
+
+
+@pytest.mark.parametrize("module", ["pretrain.run", "pretrain.runs"])
+def test_help_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module} as m\ntry: m.main(['--help'])\nfinally: print([n for n in {HEAVY} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+HEAVY = ["paddle", "ray", "datasets", "numpy", "pyarrow", "pipeline"]
