@@ -1,0 +1,68 @@
+"""The metrics of GLUE, in numpy. Undefined cases are 0, never NaN: a classifier that says one thing has no correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+def accuracy(predicted: I64, labels: I64) -> float:
+    """Return the share of rows predicted right."""
+    return float(np.mean(predicted == labels))
+
+
+def f1(predicted: I64, labels: I64) -> float:
+    """Return the F1 of class 1: 2·TP / (2·TP + FP + FN)."""
+    hits = int(np.sum((predicted == 1) & (labels == 1)))
+    total = int(np.sum(predicted == 1) + np.sum(labels == 1))
+    return 2.0 * hits / total if total else 0.0
+
+
+def matthews(predicted: I64, labels: I64) -> float:
+    """Return Matthews' correlation of two or more classes, as the R_K of Gorodkin (2004) generalises it."""
+    classes = int(max(predicted.max(), labels.max())) + 1
+    confusion = (
+        np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes).astype(np.float64)
+    )
+    true_count, predicted_count, total = confusion.sum(1), confusion.sum(0), confusion.sum()
+    covariance = float(np.trace(confusion) * total - true_count @ predicted_count)
+    spread = float(total**2 - predicted_count @ predicted_count) * float(total**2 - true_count @ true_count)
+    return covariance / float(np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def pearson(predicted: F64, labels: F64) -> float:
+    """Return Pearson's correlation of scores."""
+    x, y = predicted - predicted.mean(), labels - labels.mean()
+    spread = float(np.sqrt((x @ x) * (y @ y)))
+    return float(np.clip(float(x @ y) / spread, -1.0, 1.0)) if spread > 0 else 0.0
+
+
+def spearman(predicted: F64, labels: F64) -> float:
+    """Return Spearman's correlation of scores: Pearson's of their ranks, ties sharing their mean rank."""
+    return pearson(_ranks(predicted), _ranks(labels))
+
+
+def _ranks(values: F64) -> F64:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return ((last - counts + 1 + last) / 2.0)[inverse]
+
+
+_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {"acc": accuracy, "f1": f1, "mcc": matthews}
+_OF_SCORES: dict[str, Callable[[F64, F64], float]] = {"pearson": pearson, "spearman": spearman}
+
+
+def evaluate(names: Sequence[str], outputs: npt.NDArray[np.float32], labels: npt.NDArray[np.generic]) -> dict[str, float]:
+    """Return the named metrics, in that order, of the head's outputs: [rows, classes] logits, or [rows, 1] scores."""
+    figures: dict[str, float] = {}
+    for name in names:
+        if name in _OF_SCORES:
+            figures[name] = _OF_SCORES[name](outputs[:, 0].astype(np.float64), labels.astype(np.float64))
+        else:
+            figures[name] = _OF_CLASSES[name](np.argmax(outputs, axis=1).astype(np.int64), labels.astype(np.int64))
+    return figures

@@ -1,0 +1,199 @@
+"""One seed's fine-tuning: encoder weights from the checkpoint, a fresh head, AdamW with warm-up and linear decay to 0.
+
+Everything random is a function of the seed and of a position: the head's initial weights of (seed), the order of rows of
+(seed, epoch), dropout of (seed, step). On a CPU, with the same number of threads, the same seed gives the same weights to the
+last bit; another number of threads adds in another order.
+
+The two log lines are, character for character, those of PaddleNLP's GLUE script, so that tools made for its logs read ours.
+Losses in them are means: over the window since the last line, and over all dev rows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+
+from finetune.batches import Batch, scoring_batches, steps_per_epoch, training_batches
+from finetune.encode import EncodedRows
+from finetune.metrics import evaluate
+from finetune.score import SeedScore
+from finetune.settings import Settings
+from finetune.tasks import Task
+from pretrain.checkpoint import SavedModel, Tensors
+from pretrain.errors import DivergenceError
+from pretrain.heads import SequenceClassifier
+from pretrain.optimizer import Optimizer
+from pretrain.schedule import Schedule
+from pretrain.weights import load_into, named_weights
+from shards.cli import Interrupted
+from shards.counter import Purpose, fold
+
+_BODY, _POOLER, _HEAD = "roformer.", "roformer.pooler.", "classifier."
+_SCORING_FACTOR = 4  # no gradients are kept while scoring, so larger batches fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One pass over dev rows: mean loss over the rows, the task's metrics."""
+
+    loss: float
+    metrics: dict[str, float]
+
+
+def step_line(step: int, schedule: Schedule, *, epoch: int, batch: int, loss: float, steps_per_s: float) -> str:
+    """Return the line of one logging window; `epoch` and `batch` count from 0."""
+    return (
+        f"global step {step}/{schedule.max_steps}, epoch: {epoch}, batch: {batch}, rank_id: 0, loss: {loss:.6f}, "
+        f"lr: {schedule.rate(step):.10f}, speed: {steps_per_s:.4f} step/s"
+    )
+
+
+def eval_line(scored: Scored, elapsed_s: float) -> str:
+    """Return the line of one evaluation."""
+    figures = "".join(f"{name}: {value}, " for name, value in scored.metrics.items())
+    return f"eval loss: {scored.loss:.6f}, {figures}eval done total : {elapsed_s} s"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # a log that is piped should still be live
+
+
+class FineTuning:
+    """One seed: a network that is trained once and scored as often as wanted."""
+
+    def __init__(self, task: Task, saved: SavedModel, settings: Settings, seed: int) -> None:
+        """Build the network. Raises pretrain's errors for weights that do not fit the encoder."""
+        self._task, self._settings, self._seed = task, settings, seed
+        self._pad_id = saved.config.pad_id
+        paddle.seed(_paddle_seed(seed, 0))
+        self._network = SequenceClassifier(saved.config, num_classes=task.outputs, dropout=settings.dropout)
+        load_encoder(self._network, saved)
+        self._optimizer = Optimizer(self._network, weight_decay=settings.weight_decay, grad_clip=settings.grad_clip)
+
+    def train(
+        self,
+        train: EncodedRows,
+        dev_sets: Mapping[str, EncodedRows],
+        *,
+        logging_steps: int,
+        stop: Callable[[], int | None] = lambda: None,
+        say: Callable[[str], None] = _say,
+    ) -> SeedScore:
+        """Train over all epochs and score on the way.
+
+        `dev_sets` are named; the first one's name is empty and it decides which evaluation is best, the metrics of the others
+        carry their name behind their own. Raises DivergenceError before a non-finite loss or gradient reaches a weight, and
+        Interrupted at the end of a step after which `stop` returns a signal.
+        """
+        settings, primary = self._settings, self._task.metrics[0]
+        schedule, per_epoch = settings.schedule(len(train)), steps_per_epoch(len(train), settings.batch_size)
+        every = settings.eval_steps or per_epoch
+        last: dict[str, float] = {}
+        best: tuple[int, dict[str, float]] = 0, {}
+        losses: list[float] = []
+        since_s = time.perf_counter()
+        for step in range(1, schedule.max_steps + 1):
+            epoch, number = divmod(step - 1, per_epoch)
+            if number == 0:
+                batches = training_batches(
+                    train, batch_size=settings.batch_size, seed=self._seed, epoch=epoch, pad_id=self._pad_id
+                )
+            losses.append(self._update(next(batches), step, schedule.rate(step)))
+            if (number_of_signal := stop()) is not None:
+                raise Interrupted(number_of_signal, f"after step {step}; no score was committed. Run the same command again")
+            evaluates = step % every == 0 or step == schedule.max_steps
+            if evaluates or step % logging_steps == 0:
+                loss, steps_per_s = fmean(losses), len(losses) / (time.perf_counter() - since_s)
+                say(step_line(step, schedule, epoch=epoch, batch=number, loss=loss, steps_per_s=steps_per_s))
+                if evaluates:
+                    last = self._score_all(dev_sets, say)
+                    if not best[1] or last[primary] > best[1][primary]:
+                        best = step, last
+                losses, since_s = [], time.perf_counter()
+        return SeedScore(
+            seed=self._seed, steps=schedule.max_steps, last=last, best_dev=best[1], best_dev_step=best[0], train_loss=loss
+        )
+
+    def _score_all(self, dev_sets: Mapping[str, EncodedRows], say: Callable[[str], None]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, rows in dev_sets.items():
+            since_s = time.perf_counter()
+            scored = self.score(rows)
+            say(eval_line(scored, time.perf_counter() - since_s))
+            found |= {f"{metric}_{name}" if name else metric: value for metric, value in scored.metrics.items()}
+        return found
+
+    def _update(self, batch: Batch, step: int, learning_rate: float) -> float:
+        """Make one update and return the batch's mean loss."""
+        paddle.seed(_paddle_seed(self._seed, step))
+        self._network.train()
+        loss = self._loss(self._outputs(batch), batch)
+        value = float(loss)
+        self._require_finite(value, f"loss of step {step}")
+        loss.backward()
+        norm = math.sqrt(self._optimizer.squared_norm().item())
+        self._require_finite(norm, f"gradient norm of step {step}")
+        self._optimizer.update(norm, learning_rate)
+        return value
+
+    def _require_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"the {what} is {value} with seed {self._seed}",
+                hint=f"Lower --learning-rate (it was {self._settings.learning_rate:g})",
+            )
+
+    def score(self, rows: EncodedRows) -> Scored:
+        """Return mean loss and metrics over all rows, without dropout. Raises DivergenceError for a loss that is no number."""
+        self._network.eval()
+        outputs = np.zeros((len(rows), self._task.outputs), dtype=np.float32)
+        loss_sum = 0.0
+        size = self._settings.batch_size * _SCORING_FACTOR
+        with paddle.no_grad():
+            for batch in scoring_batches(rows, batch_size=size, pad_id=self._pad_id):
+                found = self._outputs(batch)
+                loss_sum += float(self._loss(found, batch)) * len(batch.rows_B)
+                outputs[batch.rows_B] = found.numpy()
+        self._require_finite(loss_sum, "loss over the dev rows")
+        return Scored(loss=loss_sum / len(rows), metrics=evaluate(self._task.metrics, outputs, rows.labels))
+
+    def weights(self) -> Tensors:
+        """Return the network's weights by structured name."""
+        return named_weights(self._network)
+
+    def _outputs(self, batch: Batch) -> Any:
+        return self._network(
+            paddle.to_tensor(batch.input_ids_BL),
+            paddle.to_tensor(batch.token_type_ids_BL),
+            paddle.to_tensor(batch.lengths_B),
+        )
+
+    def _loss(self, outputs_BC: Any, batch: Batch) -> Any:
+        labels_B = paddle.to_tensor(batch.labels_B)
+        if self._task.is_regression:
+            return F.mse_loss(outputs_BC[:, 0], labels_B)
+        return F.cross_entropy(outputs_BC, labels_B)
+
+
+def _paddle_seed(seed: int, step: int) -> int:
+    return fold(seed, Purpose.DROPOUT, Purpose.FINETUNE, step) >> 1  # paddle wants a signed 64-bit number
+
+
+def load_encoder(network: SequenceClassifier, saved: SavedModel) -> None:
+    """Load encoder and pooler of a checkpoint into a classifier; heads of the checkpoint are left behind.
+
+    A checkpoint without pooler (trained elsewhere) gets a fresh one, and this is said. Raises WeightsError, naming what is
+    missing, unexpected or mis-shaped.
+    """
+    body = {name: array for name, array in saved.weights().items() if name.startswith(_BODY)}
+    load_into(network, body, may_lack=(_HEAD, _POOLER), where=saved.path)
+    if not any(name.startswith(_POOLER) for name in body):
+        print("the checkpoint has no pooler: it starts from random weights, as the head does")
