@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from shards import durable
 from shards.manifest import Manifest
 from shards.reader import DataSet
 from tests.helpers.commands import ROOT, run, tree
+from tests.helpers.crashpoints import dies_before
 
 OPTIONS = ("--vocab-size", "700", "--max-seq-len", "64", "--unit-size", "4096", "--heldout", "0.1", "--seed", "3")
 
@@ -120,58 +121,38 @@ def test_a_changed_input_byte_changes_the_plan(tmp_path: Path, corpus: Path, und
     assert not set(files(tmp_path)) & {name for name in undisturbed[1] if name.endswith(".arrow")}
 
 
-def builds_killed_at(operation: int, corpus: Path, cwd: Path) -> bool:
-    """Build in a child that exits before the given durable operation; return whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        from pipeline.build import main
+def build_in(cwd: Path, corpus: Path, *more: str) -> int:
+    from pipeline.build import main
 
-        done = 0
-
-        def hook(kind: str, path: Path) -> None:
-            nonlocal done
-            if done == operation:
-                os._exit(9)
-            done += 1
-
-        os.chdir(cwd)
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        durable.fault_hook = hook
-        os._exit(main(command(corpus, "--engine", "local")))
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, 9)
-    return code == 9
+    before = os.getcwd()
+    os.chdir(cwd)
+    try:
+        return main(command(corpus, "--engine", "local", *more))
+    finally:
+        os.chdir(before)
 
 
 def check_every(step: int, corpus: Path, tmp_path: Path, undisturbed: tuple[str, dict[str, bytes]]) -> int:
-    from pipeline.build import main
-
     operation = visited = 0
     while True:
         cwd = tmp_path / str(operation)
         cwd.mkdir()
-        if not builds_killed_at(operation, corpus, cwd):
+        if not dies_before(operation, partial(build_in, cwd, corpus)):
             return visited
         visited += 1
         if (cwd / "shards/set/manifest.json").exists():
             DataSet.open(cwd / "shards/set").verify()
             assert Manifest.read(cwd / "shards/set").fingerprint == undisturbed[0]
-        before = os.getcwd()
-        os.chdir(cwd)
-        try:
-            assert main(command(corpus, "--engine", "local", "--overwrite")) == 0
-        finally:
-            os.chdir(before)
+        assert build_in(cwd, corpus, "--overwrite") == 0
         assert files(cwd) == undisturbed[1], "the same files, and nothing else is left"
         operation += step
 
 
+@pytest.mark.timeout(240)
 def test_killed_before_a_durable_operation(
     tmp_path: Path, corpus: Path, undisturbed: tuple[str, dict[str, bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert check_every(31, corpus, tmp_path, undisturbed) >= 4
+    assert check_every(61, corpus, tmp_path, undisturbed) >= 2
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from shards.errors import StorageError, WordloomError
 from shards.manifest import Manifest
 from shards.reader import DataSet
 from tests.helpers.columns import made_columns, made_data_set
+from tests.helpers.crashpoints import dies_before
 
 
 @pytest.fixture(autouse=True)
@@ -40,33 +42,18 @@ def crash_at(operation: int) -> list[str]:
     return seen
 
 
-def killed_in_child(operation: int, folder: Path) -> bool:
-    """Build a data set in a forked child that exits before the given operation; return whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        done = 0
-
-        def hook(kind: str, path: Path) -> None:
-            nonlocal done
-            if done == operation:
-                os._exit(9)
-            done += 1
-
-        durable.fault_hook = hook
-        made_data_set(folder, [made_columns(40, seed=1), made_columns(50, seed=2)])
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 9
+def write_set(folder: Path) -> None:
+    made_data_set(folder, [made_columns(40, seed=1), made_columns(50, seed=2)])
 
 
 def test_a_data_set_is_whole_or_absent_wherever_its_writer_is_killed(tmp_path: Path) -> None:
-    made_data_set(tmp_path / "undisturbed", [made_columns(40, seed=1), made_columns(50, seed=2)])
+    write_set(tmp_path / "undisturbed")
     expected = {p.name: p.read_bytes() for p in (tmp_path / "undisturbed").iterdir()}
     operation = 0
-    while killed_in_child(operation, folder := tmp_path / f"set-{operation}"):
+    while dies_before(operation, partial(write_set, folder := tmp_path / f"set-{operation}")):
         if (folder / "manifest.json").exists():
             DataSet.open(folder).verify()
-        made_data_set(folder, [made_columns(40, seed=1), made_columns(50, seed=2)])
+        write_set(folder)
         sweep(folder)
         assert {p.name: p.read_bytes() for p in folder.iterdir()} == expected
         operation += 1

@@ -36,7 +36,7 @@ def test_the_lock_of_a_killed_build_is_taken_over(tmp_path: Path, capsys: pytest
         holder.kill()
     assert lock.exists()
     with exclusive(lock):
-        assert f"took over the lock of a build that died: pid {holder.pid}" in capsys.readouterr().out
+        assert f"took over the lock of a process that died: pid {holder.pid}" in capsys.readouterr().out
 
 
 def test_the_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
