@@ -120,7 +120,8 @@ def _legend(series: Sequence[Series], baseline: int) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Return a value as short as it can be read: 400, 0.25, 5e-04."""
+    """Return a value as short as it can be read: 400, 0.25, 5e-4."""
     if value and abs(value) < 0.01:
-        return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}".replace("e-0", "e-").replace(".0e", "e")
+        digits, _, power = f"{value:.1e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
     return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"

@@ -11,7 +11,7 @@ from typing import Any
 from shards.canonical import read_json_object
 from shards.manifest import MANIFEST_NAME, Manifest
 from workflows.errors import ReportError
-from workflows.state import RUN, State
+from workflows.state import RUN, State, content_fingerprint
 
 METRICS, SCORE = "metrics.jsonl", "score.json"
 
@@ -32,13 +32,17 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Everything a report shows. `commands`: name and record of each step; `samples`, `fillings`: figures of such commands."""
+    """Everything a report shows.
+
+    `commands`: name and record of each step; `scores`: score rows, each with the note of its step; `samples`, `fillings`:
+    figures of such commands.
+    """
 
     commands: Sequence[tuple[str, Mapping[str, Any]]]
     data_sets: Sequence[tuple[Path, Manifest]]
     samples: Sequence[Mapping[str, Any]]
     trainings: Sequence[Training]
-    scores: Sequence[Mapping[str, Any]]
+    scores: Sequence[tuple[Mapping[str, Any], str]]
     fillings: Sequence[Mapping[str, Any]]
 
 
@@ -47,7 +51,7 @@ def gather(state: State, names: Sequence[str]) -> Evidence:
     commands = [(name, done) for name in names if (done := state.done(name)) is not None]
     data_sets: list[tuple[Path, Manifest]] = []
     trainings: list[Training] = []
-    scores: list[Mapping[str, Any]] = []
+    scores: list[tuple[Mapping[str, Any], str]] = []
     for _, done in commands:
         for path in map(state.resolve, done["outputs"]):
             if (path / MANIFEST_NAME).is_file():
@@ -55,7 +59,7 @@ def gather(state: State, names: Sequence[str]) -> Evidence:
             elif (path / RUN).is_file():
                 trainings.append(_training(path))
             elif path.name == SCORE:
-                scores.append(read_json_object(path))
+                scores.append((read_json_object(path), done["note"]))
 
     def figures_of(module: str) -> list[Mapping[str, Any]]:
         reports = [done["report"] for _, done in commands if done["identity"]["module"] == module]
@@ -76,6 +80,8 @@ def _training(folder: Path) -> Training:
     found = record.get("checkpoint_fingerprint")
     if not isinstance(found, str):
         raise ReportError("a finished run does not name its checkpoint", where=folder / RUN, got=found)
+    if content_fingerprint(folder) != f"checkpoint:{found}":
+        raise ReportError("the newest checkpoint is not the one the run finished with", where=folder, expected=found)
     records = _metrics(folder / METRICS)
     evaluations = [{"step": r["step"], **r["eval"]} for r in records if isinstance(r.get("eval"), dict)]
     return Training(

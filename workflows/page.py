@@ -110,14 +110,15 @@ ol.chain .link { color: var(--soft); font-size: .85rem; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 .sample { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .75rem 1rem; margin: .75rem 0;
   line-height: 2; overflow-wrap: anywhere; }
-.sample .w { background: var(--word); border-radius: 3px; padding: .1em .22em; margin: 0 .09em; }
+.sample .w { display: inline-block; line-height: 1.5; background: var(--word); border-radius: 3px; padding: 0 .22em;
+  margin: 0 .09em; }
 .sample .half { display: block; margin: .2rem 0; }
 .sample .tag { color: var(--soft); font-size: .78rem; margin-right: .5rem; }
 .meta { font-size: .8rem; color: var(--soft); line-height: 1.4; }
 .fill { margin: 1rem 0; }
 .fill .gap { border-bottom: 2px solid var(--b); padding: 0 .2em; }
 .bar { display: inline-block; height: .6rem; background: var(--a); border-radius: 2px; min-width: 1px; vertical-align: baseline; }
-.command { display: block; white-space: pre-wrap; overflow-wrap: anywhere; }
+.command { display: block; white-space: pre-wrap; overflow-wrap: anywhere; } .command span { white-space: nowrap; }
 svg.curve { display: block; width: 100%; height: auto; margin: .75rem 0 0; overflow: visible; }
 svg.curve text { fill: var(--soft); font-size: 11px; }
 svg.curve text.title { fill: var(--ink); font-size: 13px; font-weight: 600; }

@@ -23,17 +23,17 @@ class QuickstartOptions:
     samples; epochs, batch_size (rows), learning_rate and seeds are those of fine-tuning.
 
     The sample is small (600 samples) and so is the time: the same minutes spent on many small updates reach a far lower loss
-    than on few large ones (batch 8 against 32: 6.4 against 7.1 after the same 2,400 samples). A learning rate of 2e-3 never
-    leaves the plateau of plain token frequencies; 8e-4 leaves it after a hundred steps.
+    than on few large ones (held-out loss after 1,900 samples: 6.4 with batch 8, 7.0 with 32). A learning rate of 2e-3 never
+    leaves the plateau of plain token frequencies; 5e-4 to 1e-3 leave it after about a hundred steps.
     """
 
     vocab_size: int = 4000
     max_seq_len: int = 128
     heldout: float = 0.1
     global_batch: int = 8
-    max_steps: int = 700
+    max_steps: int = 600
     max_lr: float = 8e-4
-    warmup_steps: int = 70
+    warmup_steps: int = 60
     logging_steps: int = 10
     eval_steps: int = 50
     epochs: int = 5
@@ -59,12 +59,6 @@ def quickstart(out: Path, options: QuickstartOptions | None = None) -> tuple[Ste
         outputs=(data,),
         again=("--overwrite",),
     )  # fmt: skip
-    samples = Step(
-        name="samples",
-        module="pipeline.inspect",
-        argv=(data, "--row", "0", "--rows", "3"),
-        inputs={"data set": data},
-    )
     pretrain = Step(
         name="pretrain",
         module="pretrain.run",
@@ -87,15 +81,22 @@ def quickstart(out: Path, options: QuickstartOptions | None = None) -> tuple[Ste
             "--seeds", str(sizes.seeds),
         ),
         inputs={"run": run, "task": task_rows},
+        note="on the embedded sentences (half positive), not GLUE's",
     )  # fmt: skip
     return (
         build,
-        samples,
+        _samples("samples-en", data, row=0),
+        _samples("samples-zh", data, row=300),  # the English third of the sample comes first
         pretrain,
         finetune,
         _fill_mask("fill-zh", run, "今天[MASK]很好，我想去公园玩！"),
         _fill_mask("fill-en", run, "The river flows into [MASK] sea."),
     )
+
+
+def _samples(name: str, data: Path, *, row: int) -> Step:
+    argv = (data, "--row", str(row), "--rows", "2")
+    return Step(name=name, module="pipeline.inspect", argv=argv, inputs={"data set": data})
 
 
 def _fill_mask(name: str, run: Path, text: str) -> Step:

@@ -8,6 +8,7 @@ a recipe without pretraining has a report without a curve.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def headline_figures(evidence: Evidence) -> dict[str, float]:
         figures |= {
             name: last[name] for name in ("lm_loss", "lm_accuracy", "sop_loss", "sop_accuracy") if last.get(name) is not None
         }
-    for score in evidence.scores:
+    for score, _ in evidence.scores:
         figures |= {f"{score['task']} {name}": value for name, value in score["mean"].items()}
     return figures
 
@@ -85,7 +86,7 @@ def render(recipe: str, evidence: Evidence) -> str:
         *(html.section(f"Data set {path.name}", *_data_set(manifest)) for path, manifest in evidence.data_sets),
         html.section("Samples", *_samples(evidence)) if evidence.samples else "",
         *(html.section(f"Pretraining {training.folder.name}", *_training(training)) for training in evidence.trainings),
-        *(html.section(f"Score on {score['task']}", *_score(score)) for score in evidence.scores),
+        *(html.section(f"Score on {score['task']}", *_score(score, note)) for score, note in evidence.scores),
         html.section("Filled masks", *map(_filling, evidence.fillings)) if evidence.fillings else "",
         html.section("Steps", *_steps(evidence)),
         tag("footer", f"Made by Wordloom {__version__}. This page loads nothing from anywhere."),
@@ -96,19 +97,21 @@ def _tiles(evidence: Evidence) -> Iterator[Html]:
     def tile(figure: str, what: str, note: str) -> Html:
         return tag("div", tag("b", figure), tag("span", what), tag("span", note), cls="tile")
 
-    for score in evidence.scores:
+    for score, note in evidence.scores:
         for name, mean in score["mean"].items():
             sd, count = score["sd"].get(name), len(score["seeds"])
-            note = f"± {sd:.3f} over {count} seeds" if sd is not None else "one seed"
-            yield tile(f"{mean:.3f}", f"{score['task']} {name}", note)
+            spread = f"± {sd:.3f} over {count} seeds" if sd is not None else "one seed"
+            yield tile(f"{mean:.3f}", f"{score['task']} {name}", f"{spread}; {note}" if note else spread)
     for training in evidence.trainings:
         if not training.evaluations:
             continue
         last, vocab_size = training.evaluations[-1], training.record["network"]["vocab_size"]
         yield tile(f"{last['lm_loss']:.2f}", "masked-token loss, held out", f"a uniform guess: {math.log(vocab_size):.2f}")
-        yield tile(f"{last['lm_accuracy']:.1%}", "masked tokens guessed", f"of {last['masked_tokens']:,}, held out")
+        yield tile(f"{last['lm_accuracy']:.1%}", "masked tokens guessed right", f"of {last['masked_tokens']:,}, held out")
         if last["sop_accuracy"] is not None:
-            yield tile(f"{last['sop_accuracy']:.1%}", "sentence order told", f"of {last['pairs']:,} pairs, held out; a coin: 50%")
+            yield tile(
+                f"{last['sop_accuracy']:.1%}", "sentence orders right", f"of {last['pairs']:,} pairs, held out; a coin: 50%"
+            )
     total_s = sum(done["elapsed_s"] for _, done in evidence.commands)
     yield tile(_duration(total_s), "all steps together", f"{len(evidence.commands)} commands")
 
@@ -124,8 +127,8 @@ def _chain(evidence: Evidence) -> Iterator[Html]:
         items.append(tag("li", tag("b", what), " ", hashed, tag("div", note, " ", verdict, cls="link")))
 
     for path, manifest in evidence.data_sets:
-        files = html.join(html.join((c.path, " ", html.short_hash(c.sha256, 12), "  ")) for c in manifest.corpus[:6])
-        more = f"and {len(manifest.corpus) - 6:,} more" if len(manifest.corpus) > 6 else ""
+        files = html.join(html.join((c.path, " ", html.short_hash(c.sha256, 12), "; ")) for c in manifest.corpus[:6])
+        more = f"and {len(manifest.corpus) - 6:,} more" if len(manifest.corpus) > 6 else "all of them hashed"
         item(
             "Corpus", f"{len(manifest.corpus):,} files, {_bytes(sum(c.size for c in manifest.corpus))}", html.join((files, more))
         )
@@ -136,7 +139,7 @@ def _chain(evidence: Evidence) -> Iterator[Html]:
         named = [entry["fingerprint"] for entry in training.record["data"]]
         check = (set(named) <= known_data, "trained on the data set above") if known_data else None
         item(f"Checkpoint {training.folder.name}", html.short_hash(training.fingerprint), "of every file in it", check)
-    for score in evidence.scores:
+    for score, _ in evidence.scores:
         model = score["checkpoint_fingerprint"]
         check = (model in known_models, "of the checkpoint above") if known_models else None
         note = html.join(("task data ", html.short_hash(score["data_fingerprint"], 12)))
@@ -172,7 +175,7 @@ def _data_set(manifest: Manifest) -> Iterator[Html]:
 
 
 def _samples(evidence: Evidence) -> Iterator[Html]:
-    note = "As stored. Each box is a word, and is masked as a whole; A and B are the segments whose order is to be told."
+    note = "As stored. Each box is a word, masked as a whole; A and B are the segments whose order is to be told."
     yield tag("p", note, cls="soft small")
     for sample in evidence.samples:
         halves = [tag("span", letter, *_words(part), cls="half") for letter, part in _segments(sample)]
@@ -211,8 +214,11 @@ def _training(training: Training) -> Iterator[Html]:
     yield Html(draw(_panels(training, network["vocab_size"]), x_label="step"))
     if training.evaluations:
         yield tag("h3", "On documents held out of training")
-        head = ("step", "masked-token loss", "perplexity", "guessed", "order loss", "order told", "95% lower bound", "pairs")
+        head = ("step", "masked-token loss", "perplexity", "accuracy", "order loss", "order accuracy", "95% lower bound", "pairs")
         yield html.table(head, map(_evaluation_row, _thinned(training.evaluations)), numbers_from=0)
+        bound = training.evaluations[-1]["sop_lower_bound"]
+        if bound is not None and bound <= 0.5:
+            yield tag("p", "The order accuracy cannot be told from a coin's: its lower bound is not above 50%.", cls="soft small")
 
 
 def _panels(training: Training, vocab_size: int) -> list[Panel]:
@@ -249,7 +255,9 @@ def _evaluation_row(e: Mapping[str, Any]) -> tuple[object, ...]:
     return (f"{e['step']:,}", f"{e['lm_loss']:.3f}", perplexity, f"{e['lm_accuracy']:.1%}", *order)
 
 
-def _score(score: Mapping[str, Any]) -> Iterator[Html]:
+def _score(score: Mapping[str, Any], note: str) -> Iterator[Html]:
+    if note:
+        yield tag("p", f"Scored {note}.")
     count, seeds = len(score["seeds"]), ", ".join(map(str, score["seeds"]))
     head = ("metric", "mean", "sd", "median", "best evaluation", "its seed and step")
     rows = [
@@ -261,7 +269,7 @@ def _score(score: Mapping[str, Any]) -> Iterator[Html]:
     yield tag(
         "p",
         f"Mean, sd and median are over {count} seed{'s' if count > 1 else ''} ({seeds}), after the last "
-        "step. The best evaluation was chosen on the rows it is scored on: it says how far the others may be off, no more.",
+        "step. The best evaluation was chosen on the very rows it is scored on, so it flatters.",
         cls="soft small",
     )
     settings = ", ".join(f"{name} {value}" for name, value in sorted(score["settings"].items()) if value is not None)
@@ -282,10 +290,10 @@ def _filling(figures: Mapping[str, Any]) -> Html:
 
 def _steps(evidence: Evidence) -> Iterator[Html]:
     rows = [
-        (name, tag("span", done["command"], cls="command"), f"{done['elapsed_s']:.1f} s", done["finished"].replace("+00:00", "Z"))
+        (name, _command(done["command"]), f"{done['elapsed_s']:.1f} s", done["finished"].replace("T", " ").removesuffix("+00:00"))
         for name, done in evidence.commands
     ]
-    yield html.table(("step", "command", "took", "finished"), rows, numbers_from=2)
+    yield html.table(("step", "command", "took", "finished (UTC)"), rows, numbers_from=2)
     versions: dict[str, Any] = {}
     for _, manifest in evidence.data_sets:
         versions |= {
@@ -298,6 +306,12 @@ def _steps(evidence: Evidence) -> Iterator[Html]:
         yield html.facts(sorted(versions.items()))
 
 
+def _command(line: str) -> Html:
+    """Return a command line that is not broken inside the name of an option."""
+    parts = re.split(r"(?<= )(--[a-z-]+)", line)
+    return tag("span", *(tag("span", part) if index % 2 else part for index, part in enumerate(parts)), cls="command")
+
+
 def _bar(share: float) -> Html:
     return Html(f'<span class="bar" style="width:{min(max(share, 0.0), 1.0) * 10:.2f}rem"></span>')
 
@@ -307,4 +321,4 @@ def _bytes(count: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

@@ -180,6 +180,7 @@ class State:
             "done": {
                 "identity": dict(identity),
                 "command": step.command_line(),
+                "note": step.note,
                 "outputs": prints,
                 "report": dict(result.report),
                 "elapsed_s": round(result.elapsed_s, 3),
@@ -193,7 +194,7 @@ class State:
         return self._part(name, "started")
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """Return the record of a step's last success (identity, command, outputs, report, elapsed_s, finished), if any."""
+        """Return the record of a step's last success (identity, command, note, outputs, report, elapsed_s, finished), if any."""
         return self._part(name, "done")
 
     def _part(self, name: str, key: str) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ class Step:
     inputs: label → file or folder whose content matters. outputs: what must be there afterwards; what the command reports
     as its outputs is added to them.
     again: options for a second start, such as leave to replace what the first one wrote.
+    note: what a reader of its results should know; shown in the report.
     run_folder: a training run this step writes. An unfinished one made from the same inputs goes on; any other one that this
     workflow made is removed before the step starts.
     """
@@ -42,6 +43,7 @@ class Step:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
     again: tuple[str, ...] = ()
+    note: str = ""
     run_folder: Path | None = None
 
     def command_line(self) -> str:

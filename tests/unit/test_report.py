@@ -27,6 +27,7 @@ from workflows.state import State
 from workflows.steps import Step, StepResult
 
 NASTY = "<script>alert('x')</script>&\"|词"
+NOTE = "on <few> rows"
 STEPS = ("build", "samples", "pretrain", "finetune", "fill")
 
 
@@ -105,7 +106,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def finish(state: State, name: str, module: str, report: Mapping[str, Any]) -> None:
-    step = Step(name=name, module=module, argv=(NASTY,))
+    step = Step(name=name, module=module, argv=(NASTY,), note=NOTE if module == "finetune.glue" else "")
     state.finish(step, state.identity(step), StepResult(report=report, elapsed_s=12.5))
 
 
@@ -168,7 +169,7 @@ def test_it_shows_the_figures_and_the_whole_chain(out: Path) -> None:
         "roformer-tiny",
     ):
         assert figure in shown.text, figure
-    for words in ("天气", "25.0%", "3.3.1", "1 min 2 s", "row 7", "sop_loss", "Learning rate", "uniform guess"):
+    for words in ("天气", "25.0%", "3.3.1", "1.0 min", NOTE, "row 7", "sop_loss", "Learning rate", "uniform guess"):
         assert words in shown.text, words
     assert "✗" not in shown.text
     assert report.headline == {
@@ -253,7 +254,14 @@ def test_masked_words_alone_have_no_order_panel(out: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shown = Elements(written(out).path.read_text("utf-8")).text
     assert "Sentence-order loss" not in shown
-    assert "sentence order told" not in shown
+    assert "sentence orders right" not in shown
+
+
+def test_a_checkpoint_that_was_changed_is_told(out: Path) -> None:
+    path = out / "runs/one/checkpoints/step-00000050/integrity.json"
+    path.write_bytes(canonical_json({"format": 1, "step": 50, "files": {}, "more": 1}))
+    with pytest.raises(ReportError, match="not the one the run finished with"):
+        written(out)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"loss": 1}', "NaN"])
@@ -311,7 +319,7 @@ def test_numbers_are_short() -> None:
         "400",
         "0.25",
         "5e-4",
-        "0.001",
+        "1e-3",
         "12,345",
         "-3",
     ]
