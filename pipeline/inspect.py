@@ -53,9 +53,8 @@ def _inspect(options: argparse.Namespace) -> Outcome:
         tokens = int(rows.offsets[i + 1] - rows.offsets[i])
         samples.append({"row": number, "source": source, "tokens": tokens, "split": int(rows.split[i]), "text": text})
         border = f"segment A has {rows.split[i]} tokens" if rows.split[i] else "no pair"
-        print(
-            f"{options.split} {number} of {len(split):,}, id {int(rows.sample_id[i]):#x}, from {source}: {tokens} tokens, {border}"
-        )
+        identity = f"{options.split} {number} of {len(split):,}, id {rows.sample_id[i]:#x}"
+        print(f"{identity}, from {source}: {tokens} tokens, {border}")
         print(text)
     return Outcome(fingerprint=data_set.manifest.fingerprint, figures={"samples": samples})
 
