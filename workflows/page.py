@@ -96,6 +96,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-n
 table.bars { width: auto; } table.bars td { border: 0; padding: .1rem 1.25rem .1rem 0; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .82rem; }
 th, td { padding: .38rem .9rem .38rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
+td:first-child { white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; white-space: nowrap; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .3rem 1.25rem; margin: .5rem 0;
@@ -106,7 +107,7 @@ ol.chain li { position: relative; padding: 0 0 1.1rem 1.75rem; border-left: 2px 
 ol.chain li:last-child { border-left-color: transparent; padding-bottom: 0; }
 ol.chain li::before { content: ""; position: absolute; left: -.44rem; top: .42rem; width: .75rem; height: .75rem;
   border-radius: 50%; background: var(--a); }
-ol.chain .link { color: var(--soft); font-size: .85rem; }
+ol.chain .link { white-space: pre-wrap; color: var(--soft); font-size: .85rem; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 .sample { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .75rem 1rem; margin: .75rem 0;
   line-height: 2; overflow-wrap: anywhere; }

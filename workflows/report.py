@@ -127,8 +127,8 @@ def _chain(evidence: Evidence) -> Iterator[Html]:
         items.append(tag("li", tag("b", what), " ", hashed, tag("div", note, " ", verdict, cls="link")))
 
     for path, manifest in evidence.data_sets:
-        files = html.join(html.join((c.path, " ", html.short_hash(c.sha256, 12), "; ")) for c in manifest.corpus[:6])
-        more = f"and {len(manifest.corpus) - 6:,} more" if len(manifest.corpus) > 6 else "all of them hashed"
+        files = html.join(html.join((c.path, " ", html.short_hash(c.sha256, 12), "  ")) for c in manifest.corpus[:6])
+        more = f"and {len(manifest.corpus) - 6:,} more" if len(manifest.corpus) > 6 else ""
         item(
             "Corpus", f"{len(manifest.corpus):,} files, {_bytes(sum(c.size for c in manifest.corpus))}", html.join((files, more))
         )

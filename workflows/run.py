@@ -77,16 +77,12 @@ def execute(name: str, steps: Sequence[Step], out: Path, *, force: bool = False)
                 raise Interrupted(stop.exit_code - 128, hint) from None
         report = write_report(name, state, [step.name for step in steps])
     executed = sum(not entry["skipped"] for entry in ran.values())
-    print(
-        f"{executed} of {len(steps)} steps run in {time.monotonic() - begun:.0f} s, the others were up to date; "
-        f"report {'written to' if report.written else 'unchanged:'} {report.path}"
-    )
-    figures = {
-        "steps": ran,
-        "steps_run": executed,
-        "report_written": report.written,
-        "elapsed_s": round(time.monotonic() - begun, 3),
-    }
+    elapsed_s = time.monotonic() - begun
+    print(f"{executed} steps run, {len(steps) - executed} up to date, {elapsed_s:.0f} s")
+    if report.headline:
+        print("results: " + ", ".join(f"{name} {value:.4g}" for name, value in report.headline.items()))
+    print(f"report {'written to' if report.written else 'unchanged:'} {report.path}", flush=True)
+    figures = {"steps": ran, "steps_run": executed, "report_written": report.written, "elapsed_s": round(elapsed_s, 3)}
     return Outcome(fingerprint=report.fingerprint, outputs=(str(report.path),), figures=figures | {"results": report.headline})
 
 

@@ -25,9 +25,9 @@ PURE_TEXT_ALLOWED = {"pretrain": {"fill_mask.py", "replay.py", "convert.py", "ex
 THIRD_PARTY = {
     "shards": {"numpy", "pyarrow", "fsspec"},
     "pipeline": {"numpy", "pyarrow", "fsspec", "jieba", "rjieba", "tokenizers", "datasets", "tqdm", "opencc", "ray"},
-    "pretrain": {"numpy", "paddle", "safetensors", "visualdl", "tqdm", "matplotlib"},
+    "pretrain": {"numpy", "paddle", "safetensors", "visualdl", "tqdm"},
     "finetune": {"numpy", "paddle", "datasets", "tqdm", "ray"},
-    "workflows": {"matplotlib"},
+    "workflows": set(),
 }
 RAY_ONLY_IN = {"pipeline/ray_engine.py", "finetune/ray_jobs.py"}
 # Renaming, syncing and deleting belong to one module; the reason stands beside each exception.
