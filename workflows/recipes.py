@@ -22,8 +22,8 @@ class QuickstartOptions:
     vocab_size in tokens, max_seq_len in tokens with the special ones, heldout a share of the documents, global_batch in
     samples; epochs, batch_size (rows), learning_rate and seeds are those of fine-tuning.
 
-    The sample is small (600 samples) and so is the time: the same minutes spent on many small updates reach a far lower loss
-    than on few large ones (held-out loss 6.6 after 1,600 samples with batch 8, 7.1 after 1,280 with batch 32). A learning rate of 2e-3 never
+    The sample is small (600 samples) and so is the time: many small updates reach a far lower loss in the same minutes than few
+    large ones (held out: 6.6 after 1,600 samples with batch 8, 7.1 after 1,280 with batch 32). A learning rate of 2e-3 never
     leaves the plateau of plain token frequencies; 5e-4 to 1e-3 leave it after about a hundred steps.
     """
 
