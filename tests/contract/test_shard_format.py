@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.columns import Columns, schema_for
-from shards.errors import FormatError, IntegrityError, MismatchError, NotFoundError, UsageError, WordloomError
+from shards.errors import FormatError, IntegrityError, LockedError, MismatchError, NotFoundError, UsageError, WordloomError
 from shards.locate import find_data_sets
+from shards.lock import exclusive, lock_path
 from shards.manifest import Manifest, ShardEntry
 from shards.odometer import combine, odometer_sum
 from shards.reader import DataSet, Split
+from shards.remove import main as remove
 from shards.shard_file import ShardFile
 from shards.verify import main as verify
 from shards.writer import write_shard
@@ -198,3 +200,25 @@ def test_verify_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture
     shard.write_bytes(data)
     assert verify([str(tmp_path)]) == IntegrityError.exit_code
     assert f"{shard}: shard is altered" in capsys.readouterr().err
+
+
+def test_remove_deletes_one_set_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("keep", "gone"):
+        made_data_set(tmp_path / name, [made_columns(5, seed=1)])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("not a data set")
+    assert remove(["gon", "--root", str(tmp_path)]) == UsageError.exit_code
+    assert "Did you mean 'gone'?" in capsys.readouterr().err
+    assert remove(["mine", "--root", str(tmp_path)]) == UsageError.exit_code
+    assert remove(["gone", "--root", str(tmp_path)]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["keep", "mine"]
+    DataSet.open(tmp_path / "keep").verify()
+    with exclusive(lock_path(tmp_path / "keep")):
+        assert remove([str(tmp_path / "keep")]) == LockedError.exit_code
+    assert (tmp_path / "keep" / "manifest.json").is_file()
+
+
+def test_remove_takes_what_a_killed_build_left(tmp_path: Path) -> None:
+    (tmp_path / "half" / ".build-0a1b2c3d").mkdir(parents=True)
+    assert remove(["half", "--root", str(tmp_path)]) == 0
+    assert list(tmp_path.iterdir()) == []
