@@ -59,10 +59,10 @@ class RayEngine:
         for _ in range(min(self.workers, len(tasks))):
             start(actor.remote(make))
         while running:
-            ready, _ = ray.wait(list(running), num_returns=1)
-            position, worker = running.pop(ready[0])
+            ready = self._first_ready(list(running))
+            position, worker = running.pop(ready)
             try:
-                result = ray.get(ready[0])
+                result = ray.get(ready)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, Exception) else error from None
             except ray.exceptions.RayError as error:
@@ -77,6 +77,13 @@ class RayEngine:
             if waiting:
                 start(worker)
             yield position, result
+
+    def _first_ready(self, references: list[Any]) -> Any:
+        try:
+            ready, _ = self._ray.wait(references, num_returns=1)
+        except SystemError as error:  # what a signal handler raises inside ray's compiled code comes out wrapped
+            raise error.__cause__ or error from None
+        return ready[0]
 
     def close(self) -> None:
         self._ray.shutdown()

@@ -35,9 +35,10 @@ class Outcome:
     exit_code: int = 0
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """A signal that the command answered in order: it saved what there was to save.
 
+    Raised from signal handlers too, so it is no `Exception`: like KeyboardInterrupt it must pass by every handler on its way.
     `hint` tells how to go on; `exit_code` is 128 + the signal's number.
     """
 

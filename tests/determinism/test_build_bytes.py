@@ -86,11 +86,15 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
     assert (ran.json["fingerprint"], files(tmp_path)) == undisturbed
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_build_says_how_to_go_on(tmp_path: Path, corpus: Path, number: signal.Signals, code: int) -> None:
-    with start(corpus, tmp_path, "--engine", "local") as process:
+@pytest.mark.parametrize(
+    ("engine", "number", "code"), [("local", signal.SIGINT, 130), ("local", signal.SIGTERM, 143), ("ray", signal.SIGINT, 130)]
+)
+def test_an_interrupted_build_says_how_to_go_on(
+    tmp_path: Path, corpus: Path, engine: str, number: signal.Signals, code: int
+) -> None:
+    with start(corpus, tmp_path, "--engine", engine) as process:
         wait_for_units(tmp_path, 1, process)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does: to the workers as well
         _, err = process.communicate()
     assert process.returncode == code
     assert "finished units are kept; the same command goes on from there" in err and "Traceback" not in err
