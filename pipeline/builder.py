@@ -125,6 +125,8 @@ def _unit_function(recipe: Recipe, tokenizer_folder: Path, out: Path, hash8: str
 
 def _store_tokenizer(folder: Path, tokenizer: Tokenizer) -> TokenizerEntry:
     name = f"tokenizer-{tokenizer.hash[:8]}"
+    (folder / name).mkdir(exist_ok=True)
+    sweep(folder / name)
     files: list[FileEntry] = []
     for file_name, data in sorted(tokenizer.files().items()):
         digest = commit_bytes(folder / name / file_name, data)
