@@ -124,10 +124,15 @@ def pretraining_losses(
     return PretrainingLosses(*_cross_entropy(mlm_logits_MV, masked_labels_M), *_cross_entropy(sop_logits_B2, sop_labels_B))
 
 
-def _cross_entropy(logits_RC: Tensor, labels_R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def summed_cross_entropy(logits_RC: Tensor, labels_R: Tensor) -> Tensor:
+    """Return the sum of the rows' cross entropies in nats, a 0-d float32 tensor; rows labelled -100 add exactly 0."""
     # Half precision would overflow in a sum over thousands of tokens.
     logits_RC = logits_RC.astype("float32") if logits_RC.dtype in (paddle.float16, paddle.bfloat16) else logits_RC
-    total = F.cross_entropy(logits_RC, labels_R, ignore_index=IGNORED_LABEL, reduction="sum")
+    return F.cross_entropy(logits_RC, labels_R, ignore_index=IGNORED_LABEL, reduction="sum")
+
+
+def _cross_entropy(logits_RC: Tensor, labels_R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    total = summed_cross_entropy(logits_RC, labels_R)
     with paddle.no_grad():
         count = (labels_R != IGNORED_LABEL).sum()
         if labels_R.shape[0] == 0:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
 from pretrain import log_line
 from pretrain.checkpoint import Checkpoint, Contents, prune, step_folder, write_checkpoint
@@ -27,13 +26,12 @@ from pretrain.distributed import World
 from pretrain.epoch_check import EpochCheck
 from pretrain.errors import DivergenceError
 from pretrain.evaluate import Evaluation, Evaluator
-from pretrain.heads import PretrainingModel
+from pretrain.heads import PretrainingModel, summed_cross_entropy
 from pretrain.loader import INPUT_KEYS, LABEL_KEYS, Loader, MicroBatches
 from pretrain.optimizer import Optimizer
 from pretrain.plan import Start, TrainingPlan
 from pretrain.train_state import TrainState, Window
 from pretrain.weights import load_into, named_weights
-from shards.collate import NO_PAIR
 from shards.counter import Purpose, fold
 
 _SHOWN_IDS = 16
@@ -186,11 +184,11 @@ class Trainer:
             inputs = {name: self._to_device(batch[name]) for name in (*INPUT_KEYS, *LABEL_KEYS)}
             paddle.seed(self._dropout_seed(step=step, micro=micro, rank=self.world.rank))
             mlm_logits_MV, sop_logits_B2 = self.network(*(inputs[name] for name in INPUT_KEYS))
-            loss = lm = F.cross_entropy(mlm_logits_MV, inputs["masked_labels"], reduction="sum") / lm_count
+            loss = lm = summed_cross_entropy(mlm_logits_MV, inputs["masked_labels"]) / lm_count
             sop = paddle.zeros([])
             if self.plan.config.sop:
                 # Computed without pairs too: it is 0 then, and every rank has the same set of gradients to add.
-                sop = F.cross_entropy(sop_logits_B2, inputs["sop_labels"], ignore_index=NO_PAIR, reduction="sum") / max(pairs, 1)
+                sop = summed_cross_entropy(sop_logits_B2, inputs["sop_labels"]) / max(pairs, 1)
                 loss = lm + sop
             loss.backward()
             shares.append(paddle.stack([lm.detach(), sop.detach()]))
