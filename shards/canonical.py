@@ -41,6 +41,11 @@ def read_json_object(path: Path, *, max_bytes: int = 64 << 20) -> dict[str, Any]
         raise NotFoundError("no such file", where=path) from None
     except IsADirectoryError:
         raise FormatError("is a folder", where=path, expected="a JSON file") from None
+    return parse_json_object(data, path)
+
+
+def parse_json_object(data: bytes, where: object) -> dict[str, Any]:
+    """Return the object that `data` holds, with the checks of `read_json_object`; `where` is for messages."""
 
     def refuse_constant(name: str) -> NoReturn:
         raise ValueError(f"{name} is not a JSON number")
@@ -54,11 +59,11 @@ def read_json_object(path: Path, *, max_bytes: int = 64 << 20) -> dict[str, Any]
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"not readable as JSON: {error}", where=path) from None
+        raise FormatError(f"not readable as JSON: {error}", where=where) from None
     if not isinstance(value, dict):
-        raise FormatError("not a JSON object", where=path, got=type(value).__name__)
+        raise FormatError("not a JSON object", where=where, got=type(value).__name__)
     if _deeper_than(value, _MAX_DEPTH):
-        raise FormatError(f"nested deeper than {_MAX_DEPTH} levels", where=path)
+        raise FormatError(f"nested deeper than {_MAX_DEPTH} levels", where=where)
     return value
 
 

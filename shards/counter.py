@@ -35,6 +35,8 @@ class Purpose(IntEnum):
     SUBSET = 10
     ODOMETER = 11
     INIT = 12
+    STATIC_MASKS = 13
+    RTD = 14
 
 
 def mix64(x: U64) -> U64:

@@ -28,7 +28,8 @@ _CHUNK_BYTES = 1 << 20
 fault_hook: Callable[[str, Path], None] | None = None
 
 
-def _operation(kind: str, path: Path) -> None:
+def operation(kind: str, path: Path) -> None:
+    """Pass one durable operation by the hook; for storage that is not a file system of this machine as well."""
     if fault_hook is not None:
         fault_hook(kind, path)
 
@@ -50,7 +51,7 @@ class HashedFile:
         self._raw, self._path, self._hash, self._size = raw, path, hashlib.sha256(), 0
 
     def write(self, data: bytes | memoryview) -> int:
-        _operation("write", self._path)
+        operation("write", self._path)
         view = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
         self._raw.write(view)
         self._hash.update(view)
@@ -101,14 +102,14 @@ def commit_stream(path: Path) -> Iterator[HashedFile]:
     try:
         with _storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _operation("create", path)
+            operation("create", path)
             with open(temporary, "xb") as raw:
                 yield (hashed := HashedFile(raw, path))
                 raw.flush()
-                _operation("fsync", path)
+                operation("fsync", path)
                 os.fsync(raw.fileno())
             assert hashed is not None
-            _operation("rename", path)
+            operation("rename", path)
             os.replace(temporary, path)
             sync_directory(path.parent)
     except BaseException:
@@ -124,24 +125,48 @@ def commit_bytes(path: Path, data: bytes) -> FileDigest:
     return file.digest
 
 
+def link_file(old: Path, new: Path) -> None:
+    """Give the bytes of `old` a second name in the same folder, over whatever had it; a copy where links are not to be had."""
+    temporary = new.parent / f".{new.name}{_TEMPORARY}{uuid.uuid4().hex[:12]}"
+    with _storage_errors(new):
+        operation("link", new)
+        try:
+            os.link(old, temporary)
+        except OSError:
+            _copy_file(old, new)
+            return
+        try:
+            operation("rename", new)
+            os.replace(temporary, new)
+        finally:
+            temporary.unlink(missing_ok=True)  # a rename over another link of the same file does nothing at all
+        sync_directory(new.parent)
+
+
+def _copy_file(old: Path, new: Path) -> None:
+    with open(old, "rb") as source, commit_stream(new) as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            file.write(chunk)
+
+
 def commit_directory(temporary: Path, final: Path) -> None:
     """Commit the folder `temporary` under the name `final`, which must not exist; both lie in the same folder."""
     with _storage_errors(final):
         for folder, _, names in os.walk(temporary):
             for name in sorted(names):
                 file = Path(folder) / name
-                _operation("fsync", file)
+                operation("fsync", file)
                 with open(file, "rb") as handle:
                     os.fsync(handle.fileno())
             sync_directory(Path(folder))
-        _operation("rename", final)
+        operation("rename", final)
         os.rename(temporary, final)
         sync_directory(final.parent)
 
 
 def sync_directory(path: Path) -> None:
     """Make renames and deletions inside `path` outlive a power cut."""
-    _operation("fsync_directory", path)
+    operation("fsync_directory", path)
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -152,7 +177,7 @@ def sync_directory(path: Path) -> None:
 def append_line(path: Path, line: str) -> None:
     """Append one line to a log in a single write; a killed process leaves at most one broken last line."""
     with _storage_errors(path):
-        _operation("append", path)
+        operation("append", path)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, (line.rstrip("\n") + "\n").encode())
@@ -163,7 +188,7 @@ def append_line(path: Path, line: str) -> None:
 def truncate(path: Path, size: int) -> None:
     """Cut a file to its first `size` bytes."""
     with _storage_errors(path):
-        _operation("truncate", path)
+        operation("truncate", path)
         with open(path, "r+b") as file:
             file.truncate(size)
             os.fsync(file.fileno())
@@ -172,14 +197,14 @@ def truncate(path: Path, size: int) -> None:
 def remove_file(path: Path) -> None:
     """Delete a file, if it is there."""
     with _storage_errors(path):
-        _operation("remove", path)
+        operation("remove", path)
         path.unlink(missing_ok=True)
 
 
 def remove_tree(path: Path) -> None:
     """Delete a folder and all in it, if it is there; a link is unlinked, never followed."""
     with _storage_errors(path):
-        _operation("remove", path)
+        operation("remove", path)
         if path.is_symlink():
             path.unlink()
         elif path.exists():

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from shards.errors import MismatchError, NotFoundError
 from shards.manifest import MANIFEST_NAME
 from shards.reader import DataSet
+from shards.storage import is_url
 
 
-def find_data_sets(path: str | Path, *, verify: bool = True) -> list[DataSet]:
-    """Return the data sets at `path`, sorted by name.
+def find_data_sets(path: str | Path, *, verify: bool = True, together: bool = True) -> list[DataSet]:
+    """Return the data sets at `path`, sorted by name; `together`: to train on all of them.
 
-    Raises NotFoundError when there is none, MismatchError when their tokenizers or longest samples differ.
+    Raises NotFoundError when there is none, MismatchError when they are to go together and their tokenizers differ.
     """
+    if is_url(path):
+        return _remote(str(path), verify=verify, together=together)
     root = Path(path)
     if (root / MANIFEST_NAME).is_file():
         return [DataSet.open(root, verify=verify)]
     folders = sorted(p.parent for p in root.glob(f"*/{MANIFEST_NAME}")) if root.is_dir() else []
-    if not folders:
+    return _open_all(root, folders, verify=verify, together=together)
+
+
+def _remote(url: str, *, verify: bool, together: bool) -> list[DataSet]:
+    from shards.remote import data_set_urls
+
+    return _open_all(url, data_set_urls(url), verify=verify, together=together)
+
+
+def _open_all(root: str | Path, places: Sequence[str | Path], *, verify: bool, together: bool) -> list[DataSet]:
+    if not places:
         raise NotFoundError(
             "no data set here", where=root, expected=f"a {MANIFEST_NAME} in it or directly below it",
             hint="Build one first: python -m pipeline.build --corpus sample",
         )  # fmt: skip
-    found = [DataSet.open(folder, verify=verify) for folder in folders]
-    for other in found[1:]:
+    found = [DataSet.open(place, verify=verify) for place in places]
+    for other in found[1:] if together else ():
         require_same_tokenizer(found[0], other)
     return found
 

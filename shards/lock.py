@@ -48,21 +48,18 @@ def _acquire(path: Path) -> int:
         except BlockingIOError:
             holder = _read(handle)
             os.close(handle)
-            raise LockedError(f"locked by {_describe(holder)}", where=path, hint="Wait for it to end, or stop it") from None
+            raise LockedError(f"locked by {describe(holder)}", where=path, hint="Wait for it to end, or stop it") from None
         if not _still_there(handle, path):  # the holder before us deleted the file between our open and our lock
             os.close(handle)
             continue
         holder = _read(handle)
         if holder and holder.get("host") != socket.gethostname():
             os.close(handle)
-            raise LockedError(
-                f"locked by {_describe(holder)}", where=path, hint="If nothing runs there any more, delete the file"
-            )
+            raise LockedError(f"locked by {describe(holder)}", where=path, hint="If nothing runs there any more, delete the file")
         if holder:
-            print(f"took over the lock of a process that died: {_describe(holder)}")
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+            print(f"took over the lock of a process that died: {describe(holder)}")
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(me).encode(), 0)
+        os.pwrite(handle, json.dumps(this_process()).encode(), 0)
         return handle
 
 
@@ -81,7 +78,14 @@ def _read(handle: int) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _describe(holder: dict[str, object]) -> str:
+def this_process() -> dict[str, object]:
+    """Return what a lock says of its holder."""
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def describe(holder: dict[str, object]) -> str:
+    """Return the holder of a lock in words."""
     if not holder:
         return "another process"
     return f"pid {holder.get('pid')} on host {holder.get('host')} since {holder.get('since')}"

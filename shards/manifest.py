@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.canonical import fingerprint, pretty_json, read_json_object
+from shards.canonical import fingerprint, parse_json_object, pretty_json, read_json_object
 from shards.durable import commit_bytes
 from shards.errors import FormatError, IntegrityError, NotFoundError
 from shards.fields import Fields
@@ -26,8 +26,14 @@ LAYOUTS = ("pairs", "full", "line")
 PAIR_TEMPLATES = ("bert", "roberta")
 HISTOGRAM_BIN_TOKENS = 16
 _MAX_ENTRIES = 1 << 20
+MAX_MANIFEST_BYTES = 64 << 20
 _HEX = {n: re.compile(f"[0-9a-f]{{{n}}}") for n in (8, 16, 32)}
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+
+def shard_name(split: str, hash8: str, number: int) -> str:
+    """Return the file name of a shard: of the plan that `hash8` starts the hash of, and its unit's number."""
+    return f"{split}-{hash8}-{number:05d}.arrow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +165,18 @@ class Manifest:
             "made": dict(self.made),
         }
 
+    def with_made(self, more: Mapping[str, Any]) -> Manifest:
+        """Return the manifest with entries of `made` added or replaced."""
+        return dataclasses.replace(self, made=dict(self.made) | dict(more))
+
+    def to_bytes(self) -> bytes:
+        """Return the content of manifest.json. Raises FormatError when the tally does not add up."""
+        self.tally.check()
+        return pretty_json(self.to_json_object() | {"fingerprint": self.fingerprint})
+
     def commit(self, folder: Path) -> None:
         """Write the manifest durably: the moment from which `folder` is this data set."""
-        self.tally.check()
-        commit_bytes(folder / MANIFEST_NAME, pretty_json(self.to_json_object() | {"fingerprint": self.fingerprint}))
+        commit_bytes(folder / MANIFEST_NAME, self.to_bytes())
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -181,6 +195,11 @@ class Manifest:
                 hint="Build one: python -m pipeline.build --corpus NAME",
             ) from None
         return _parse(value, path)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: object) -> Manifest:
+        """Return the manifest that `data` holds, checked as by `read`; `where` is for messages."""
+        return _parse(parse_json_object(data, where), where)
 
 
 _TOP = frozenset(
@@ -204,7 +223,7 @@ def _names(kind: type) -> frozenset[str]:
     return frozenset(f.name for f in dataclasses.fields(kind))
 
 
-def _parse(value: dict[str, Any], path: Path) -> Manifest:
+def _parse(value: dict[str, Any], path: object) -> Manifest:
     version = value.get("format")
     if version != FORMAT or isinstance(version, bool):
         raise FormatError(
@@ -241,12 +260,12 @@ def _parse(value: dict[str, Any], path: Path) -> Manifest:
     return manifest
 
 
-def _corpus_entry(value: Any, path: Path, index: int) -> CorpusEntry:
+def _corpus_entry(value: Any, path: object, index: int) -> CorpusEntry:
     fields = Fields(value, where=path, place=f"corpus[{index}]", allowed=_names(CorpusEntry))
     return CorpusEntry(path=fields.text("path"), size=fields.integer("size"), sha256=fields.sha256("sha256"))
 
 
-def _shard_entry(value: Any, path: Path, index: int) -> ShardEntry:
+def _shard_entry(value: Any, path: object, index: int) -> ShardEntry:
     fields = Fields(value, where=path, place=f"shards[{index}]", allowed=_names(ShardEntry))
     if (split := fields.text("split")) not in SPLITS:
         raise fields.wrong("split", f"one of {SPLITS}", split)
@@ -261,7 +280,7 @@ def _shard_entry(value: Any, path: Path, index: int) -> ShardEntry:
     )
 
 
-def _tokenizer_entry(value: Any, path: Path) -> TokenizerEntry:
+def _tokenizer_entry(value: Any, path: object) -> TokenizerEntry:
     fields = Fields(value, where=path, place="tokenizer", allowed=_names(TokenizerEntry))
     vocab_size = fields.integer("vocab_size", minimum=6, maximum=1 << 31)
     special = Fields(fields.object("special_ids"), where=path, place="tokenizer.special_ids", allowed=_names(SpecialIds))
@@ -283,7 +302,7 @@ def _tokenizer_entry(value: Any, path: Path) -> TokenizerEntry:
     )
 
 
-def _tally(value: Any, path: Path) -> Tally:
+def _tally(value: Any, path: object) -> Tally:
     fields = Fields(value, where=path, place="tally", allowed=frozenset({"read", "kept", "dropped", "rows"}))
     rows = Fields(fields.object("rows"), where=path, place="tally.rows", allowed=frozenset({"read", "kept", "dropped"}))
     return Tally(

@@ -15,6 +15,7 @@ from shards.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from shards.manifest import SPLITS, Manifest, ShardEntry
 from shards.odometer import combine, sample_ids
 from shards.shard_file import ShardFile
+from shards.storage import is_url
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -39,11 +40,11 @@ class DataSet:
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = True) -> DataSet:
-        """Read the manifest and check the stored tokenizer.
+        """Read the manifest and check the stored tokenizer; a URL is opened through a copy on this machine.
 
         Raises NotFoundError, FormatError or IntegrityError, naming the file.
         """
-        folder = Path(path)
+        folder = _on_this_machine(path)
         data_set = cls(folder, Manifest.read(folder), verify=verify)
         if verify:
             data_set._verify_tokenizer()
@@ -86,6 +87,14 @@ class DataSet:
                 raise NotFoundError("tokenizer file is missing", where=path) from None
             if (digest.sha256, digest.size) != (file.sha256, file.size):
                 raise IntegrityError("tokenizer file is altered", where=path, expected=file.sha256, got=digest.sha256)
+
+
+def _on_this_machine(path: str | Path) -> Path:
+    if not is_url(path):
+        return Path(path)
+    from shards.remote import local_copy
+
+    return local_copy(str(path))
 
 
 class Split:
@@ -142,7 +151,7 @@ def _assemble(pieces: list[Columns], identity: list[tuple[U64, U64]], place: I64
     joined = pieces[0] if len(pieces) == 1 else _concatenate(pieces)
     sample_id, tag = (np.concatenate(parts) for parts in zip(*identity, strict=True))
     if len(pieces) > 1:
-        joined = _permute(joined, place)
+        joined = take_rows(joined, place)
         sample_id, tag = sample_id[place], tag[place]
     return Rows(
         ids=joined.ids, word_start=joined.word_start, offsets=joined.offsets, split=joined.split, source_file=joined.source_file,
@@ -194,7 +203,8 @@ def gather_index(offsets: I64, rows: I64) -> tuple[I64, I64]:
     return index, new
 
 
-def _permute(columns: Columns, rows: I64) -> Columns:
+def take_rows(columns: Columns, rows: I64) -> Columns:
+    """Return the given rows, in the given order; one may be given several times."""
     index, offsets = gather_index(columns.offsets, rows)
     static = columns.static
     if static is not None:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shards.cli import Outcome, new_parser, run
+from shards.storage import is_url
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = new_parser("shards.remove", "Delete a data set.")
-    parser.add_argument("name", metavar="NAME", help="name of a data set below --root, or its path")
+    parser.add_argument("name", metavar="NAME", help="name of a data set below --root, its path, or its URL")
     parser.add_argument("--root", default="shards/", help="folder that holds the data sets")
     return run("shards.remove", parser, _remove, argv)
 
@@ -22,6 +23,8 @@ def _remove(options: argparse.Namespace) -> Outcome:
     from shards.lock import exclusive, lock_path
     from shards.manifest import MANIFEST_NAME
 
+    if is_url(options.name):
+        return _remove_remote(options.name.rstrip("/"))
     root = Path(options.root)
     folder = Path(options.name) if (Path(options.name) / MANIFEST_NAME).is_file() else root / options.name
     if not (folder / MANIFEST_NAME).is_file() and not is_unfinished_build(folder):
@@ -36,6 +39,22 @@ def _remove(options: argparse.Namespace) -> Outcome:
         remove_tree(folder)
     print(f"removed {folder}")
     return Outcome(outputs=(str(folder),))
+
+
+def _remove_remote(url: str) -> Outcome:
+    from shards.errors import NotFoundError
+    from shards.manifest import MANIFEST_NAME
+    from shards.remote_storage import RemoteStorage
+
+    storage = RemoteStorage(url)
+    names = storage.names()
+    if MANIFEST_NAME not in names and not any(name.startswith(".build-") for name in names):
+        raise NotFoundError("no data set at this address", where=url)
+    with storage.exclusive():
+        storage.remove(MANIFEST_NAME)
+        storage.remove("")
+    print(f"removed {url}")
+    return Outcome(outputs=(url,))
 
 
 def is_unfinished_build(folder: Path) -> bool:

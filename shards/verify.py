@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = new_parser("shards.verify", "Check that no byte of a data set has changed since it was built.")
-    parser.add_argument("path", metavar="PATH", help="a data set, or a folder of data sets")
+    parser.add_argument("path", metavar="PATH", help="a data set, or a folder of data sets; also behind a URL")
     return run("shards.verify", parser, _verify, argv)
 
 
@@ -22,8 +22,13 @@ def _verify(options: argparse.Namespace) -> Outcome:
     from shards.errors import IntegrityError
     from shards.locate import find_data_sets
     from shards.odometer import shard_odometer, to_hex
+    from shards.remote import check_stored, data_set_urls
+    from shards.storage import is_url
 
-    found = find_data_sets(options.path)
+    if is_url(options.path):
+        for url in data_set_urls(options.path):
+            check_stored(url)  # the rows are then read from the copy, which has the same bytes
+    found = find_data_sets(options.path, together=False)
     total_bytes = 0
     for data_set in found:
         manifest = data_set.manifest
