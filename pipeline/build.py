@@ -3,100 +3,65 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
+import sys
+import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.corpora import CORPORA, LANGUAGES, Corpus, find_corpus
-from shards.cli import Interrupted, Outcome, new_parser, run
-from shards.errors import UsageError
+from pipeline.build_options import RECIPE_OPTIONS, Target, build_parser, check_options, given_options
+from shards.cli import Interrupted, Outcome, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pipeline.builder import Built
-    from pipeline.inputs import FoundInputs
+    from pipeline.inputs import FoundInputs, InputFile
     from pipeline.local_engine import Engine
-    from pipeline.plan import FileScan
+    from pipeline.recipe import Recipe
+    from pipeline.scan import FileScan
     from pipeline.tokenizer import Tokenizer
-
-ENGINES = ("ray", "local")
-SEGMENTERS = ("jieba-numpy", "rjieba", "jieba")
-LAYOUTS = ("pairs", "full", "line")
-DEFAULT_SHORT_SEQ_PROB = 0.1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command; its flags are frozen by a test."""
-    parser = new_parser("pipeline.build", "Turn raw text into a data set of pretraining samples.")
-    add = parser.add_argument
-    add("--corpus", required=True, help=f"one of: {', '.join(CORPORA)}")
-    add("--input", nargs="+", default=[], metavar="PATH_OR_GLOB", help="files, folders or quoted globs; default: usual places")
-    add("--lang", choices=LANGUAGES, help="language of the text; default: the corpus's (the sample: both)")
-    add("--hub-id", metavar="ID", help="another data set of the hub to take the corpus from")
-    add("--out", default="shards/", help="folder that holds the data sets")
-    add("--name", help="name of the data set; default: the corpus")
-    add("--tokenizer", metavar="PATH", help="a vocab.txt or a tokenizer folder; default: a vocabulary trained on the corpus")
-    add("--vocab-size", type=int, default=8000, help="size of a trained vocabulary")
-    add("--max-seq-len", type=int, default=512, help="tokens of the longest sample, special tokens included")
-    add("--layout", choices=LAYOUTS, default="pairs", help="how sentences become samples")
-    add("--heldout", type=float, default=0.005, help="share of the documents kept from training, for evaluation")
-    add("--segmenter", choices=SEGMENTERS, default="jieba-numpy", help="jieba is the reference; jieba-numpy is its equal, fast")
-    add("--no-hmm", action="store_true", help="segment by dictionary alone, without jieba's model of unknown words")
-    add("--unit-size", type=int, metavar="BYTES", help="input bytes of one shard; default: a 64th of the input, 1 to 64 MiB")
-    add("--engine", choices=ENGINES, default="ray", help="ray: one process a worker; local: in this process")
-    add("--workers", type=int, help="worker processes; default: one a core (ray), 1 (local)")
-    add("--seed", type=int, default=0, help="decides pair borders and short samples")
-    add("--overwrite", action="store_true", help="replace a data set of this name once the new one is whole")
-    return parser
+    from shards.manifest import Manifest
+    from shards.storage import Storage
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run("pipeline.build", build_parser(), _build, argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run("pipeline.build", build_parser(), partial(_build, arguments), arguments)
 
 
-def _build(options: argparse.Namespace) -> Outcome:
-    corpus, lang, folder = _check(options)
+def _build(argv: Sequence[str], options: argparse.Namespace) -> Outcome:
+    target = check_options(options)
     from pipeline.builder import check_output
-    from shards.lock import exclusive, lock_path
+    from shards.storage import storage_at
 
-    check_output(folder, overwrite=options.overwrite)
-    with exclusive(lock_path(folder)), _resumable(folder):
-        check_output(folder, overwrite=options.overwrite)  # another build may have ended while we waited for nothing
-        return _build_locked(options, corpus, lang, folder)
+    storage = storage_at(options.out, target.name)
+    if options.append:
+        from pipeline.errors import RecipeError
+        from pipeline.reuse import WORK_PREFIX
 
-
-def _check(options: argparse.Namespace) -> tuple[Corpus, str | None, Path]:
-    """Refuse what makes no sense before anything is read."""
-    corpus = find_corpus(options.corpus)
-    lang = corpus.language(options.lang)
-    name = options.name or corpus.name
-    if not _NAME.fullmatch(name):
-        raise UsageError("--name must be letters, digits, dots, dashes and underscores", got=name)
-    if options.workers is not None and options.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {options.workers}")
-    if options.engine == "local" and (options.workers or 1) > 1:
-        raise UsageError(f"the local engine works in one process, got --workers {options.workers}", hint="Use --engine ray")
-    if options.unit_size is not None and options.unit_size < 1024:
-        raise UsageError(f"--unit-size must be at least 1024 bytes, got {options.unit_size}")
-    if options.tokenizer is None and options.vocab_size > 1 << 20:
-        raise UsageError(f"--vocab-size must be at most {1 << 20}, got {options.vocab_size}")
-    if "://" in options.out:
-        raise UsageError("--out must be a folder of this machine", got=options.out)
-    return corpus, lang, Path(options.out) / name
+        with storage.exclusive(), _resumable():
+            try:
+                return _append(options, given_options(argv), target, storage)
+            except RecipeError:
+                storage.remove(f"{WORK_PREFIX}inputs")  # what was prepared for it: a refusal leaves nothing behind
+                raise
+    check_output(storage, overwrite=options.overwrite)
+    with storage.exclusive(), _resumable():
+        check_output(storage, overwrite=options.overwrite)  # another build may have ended while we waited for nothing
+        return _build_new(options, target, storage)
 
 
 @contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
+def _resumable() -> Iterator[None]:
     """Answer SIGINT and SIGTERM with how to go on; finished units stay."""
 
     def stop(number: int, _frame: object) -> None:
-        kept = len(list(folder.glob(".build-*/unit-*.json")))
-        raise Interrupted(number, f"{kept} finished units are kept; the same command goes on from there")
+        raise Interrupted(number, "finished units are kept; the same command goes on from there")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -106,35 +71,140 @@ def _resumable(folder: Path) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _build_locked(options: argparse.Namespace, corpus: Corpus, lang: str | None, folder: Path) -> Outcome:
+def _build_new(options: argparse.Namespace, target: Target, storage: Storage) -> Outcome:
     from pipeline import builder
-    from pipeline.clean import CLEAN_RULES
+    from pipeline.build_recipe import reader_settings, recipe_of
     from pipeline.inputs import find_inputs
-    from pipeline.plan import default_unit_bytes
-    from pipeline.recipe import Recipe
-    from pipeline.segment import make_segmenter
-    from pipeline.tokenizer import Tokenizer
+    from pipeline.load_tokenizer import load_tokenizer
+    from pipeline.reuse import WORK_PREFIX
+    from pipeline.scan import default_unit_bytes
 
-    given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
-    segmenter = make_segmenter(options.segmenter, hmm=not options.no_hmm)
-    inputs = find_inputs(corpus, lang, options.input, folder / f"{builder.WORK_PREFIX}inputs", options.hub_id)
-    print(f"input: {len(inputs.files)} files, {inputs.total_bytes / 1e6:,.1f} MB, from {inputs.source}")
+    assert target.corpus is not None
+    work = storage.scratch(f"{WORK_PREFIX}inputs")
+    given = load_tokenizer(options.tokenizer, options.tokenizer_kind) if options.tokenizer else None
+    asked = recipe_of(options, target, work)
+    settings = reader_settings(options)
+    inputs = find_inputs(target.corpus, target.lang, options.input, work, options.hub_id, settings)
+    _say_inputs(inputs)
     unit_bytes = options.unit_size or default_unit_bytes(inputs.total_bytes)
+    begun = time.perf_counter()
     engine = _engine(options)
     try:
-        scans = builder.scan(inputs, unit_bytes, engine)
-        tokenizer, made = (given, {"hash": given.hash}) if given else _train(options, inputs, scans)
+        started_s = time.perf_counter() - begun
+        files, scans = builder.scan(inputs, unit_bytes, engine, settings, work)
+        tokenizer, made = (given, {"hash": given.hash}) if given else _train(options, files, scans, asked, work)
         print(f"tokenizer: {tokenizer.kind}, {tokenizer.vocab_size:,} tokens, {_origin(options)}, hash {tokenizer.hash[:8]}")
-        recipe = Recipe(
-            corpus=corpus.name, lang=lang, layout=options.layout, max_seq_len=options.max_seq_len,
-            short_seq_prob=DEFAULT_SHORT_SEQ_PROB, heldout=options.heldout, seed=options.seed, unit_bytes=unit_bytes,
-            segmenter=segmenter.identity, clean_rules=CLEAN_RULES, tokenizer=made,
-        )  # fmt: skip
-        print(f"engine: {engine.description}; {sum(len(s.cuts) for s in scans)} units of about {unit_bytes / 1e6:.1f} MB")
-        built = builder.build(folder, inputs, scans, recipe, tokenizer, engine)
+        recipe = replace(asked, unit_bytes=unit_bytes, tokenizer=made)
+        _say_engine(engine, scans, unit_bytes)
+        context = _deduplicate(options, files, scans, recipe, work, engine)
+        built = builder.build(storage, files, scans, recipe, tokenizer, engine, work_folder=work, context=context)
     finally:
         engine.close()
-    return _report(folder, built)
+    elapsed_s = time.perf_counter() - begun - started_s
+    return _report(storage, built, elapsed_s, {})
+
+
+def _deduplicate(
+    options: argparse.Namespace, files: Sequence[InputFile], scans: Sequence[FileScan], recipe: Recipe, work: Path, engine: Engine
+) -> str:
+    """List the duplicates in the work folder, if asked to; return the hash of the list."""
+    from pipeline.dedup import deduplication_settings, find_duplicates
+    from pipeline.drop_list import DROP_LIST
+    from pipeline.units import make_plan
+    from shards.durable import hash_file
+
+    settings = deduplication_settings(options.deduplicate, options.near_threshold)
+    if settings is None:
+        return ""
+    found = find_duplicates(make_plan(files, scans).units, recipe.stages, work, engine, settings)
+    print(f"duplicates: {', '.join(f'{count:,} {reason}' for reason, count in found.counts().items()) or 'none'}")
+    return hash_file(work / DROP_LIST).sha256
+
+
+def _append(options: argparse.Namespace, given: frozenset[str], target: Target, storage: Storage) -> Outcome:
+    from pipeline import append, builder
+    from pipeline.commit import delete_superseded
+    from pipeline.corpora import find_corpus
+    from pipeline.inputs import find_inputs
+    from pipeline.load_tokenizer import load_tokenizer
+    from pipeline.reader_settings import ReaderSettings
+    from pipeline.reuse import WORK_PREFIX
+    from shards.errors import NotFoundError
+
+    base = builder.read_committed(storage)
+    if base is None:
+        raise NotFoundError("no data set to add to", where=storage.where, hint="Build it without --append first")
+    work = storage.scratch(f"{WORK_PREFIX}inputs")
+    _check_decontamination(base, options)
+    asked = _asked(options, given, target, base, work)
+    recipe = append.stored_recipe(base, storage.where, work)
+    _check_agreement(options, given, asked, base, recipe, storage)
+    staging = storage.staging()
+    tokenizer = load_tokenizer(staging.fetch_folder(base.tokenizer.folder))
+    append.check_tokenizer(base, tokenizer.hash, storage.where)
+    settings = ReaderSettings(**recipe.reader)
+    inputs = find_inputs(find_corpus(recipe.corpus), recipe.lang, options.input, work, None, settings)
+    _say_inputs(inputs)
+    begun = time.perf_counter()
+    engine = _engine(options)
+    try:
+        started_s = time.perf_counter() - begun
+        found, scans = builder.scan(inputs, recipe.unit_bytes, engine, settings, work)
+        fresh, skipped = append.new_files(base, found, scans)
+        for path in skipped:
+            print(f"{path}: in the data set already, passed over")
+        files = {"appended_files": len(fresh), "skipped_files": len(skipped)}
+        if not fresh:
+            print("nothing to add")
+            delete_superseded(storage, base)
+            return Outcome(fingerprint=base.fingerprint, outputs=(storage.where,), figures=files)
+        new_scans = [scan for _, scan in fresh]
+        _say_engine(engine, new_scans, recipe.unit_bytes)
+        built = builder.build(
+            storage, [file for file, _ in fresh], new_scans, recipe, tokenizer, engine, work_folder=work, base=base
+        )  # fmt: skip
+    finally:
+        engine.close()
+    return _report(storage, built, time.perf_counter() - begun - started_s, files)
+
+
+def _check_decontamination(base: Manifest, options: argparse.Namespace) -> None:
+    from pipeline.errors import RecipeError
+
+    if any(stage.get("name") == "decontaminate" for stage in base.recipe.get("stages", ())) and not options.decontaminate:
+        raise RecipeError(
+            "the data set was decontaminated",
+            hint="Pass the same task files again with --decontaminate, and the other flags of cleaning",
+        )  # fmt: skip
+
+
+def _asked(options: argparse.Namespace, given: frozenset[str], target: Target, base: Manifest, work: Path) -> Recipe:
+    """Return the recipe that the options ask for, where corpus and segmenter are filled up from the data set."""
+    from pipeline.build_recipe import recipe_of
+    from pipeline.corpora import find_corpus
+
+    # The two options of one entry are filled up each for itself: --no-hmm alone must not ask for the default segmenter.
+    stored = base.recipe.get("segmenter", {})
+    options.segmenter = options.segmenter if "segmenter" in given else stored.get("name", options.segmenter)
+    options.no_hmm = options.no_hmm if "no_hmm" in given else not stored.get("hmm", True)
+    corpus = target.corpus or find_corpus(str(base.recipe.get("corpus")))
+    return recipe_of(options, replace(target, corpus=corpus, lang=target.lang or base.recipe.get("lang")), work)
+
+
+def _check_agreement(
+    options: argparse.Namespace, given: frozenset[str], asked: Recipe, base: Manifest, stored: Recipe, storage: Storage
+) -> None:  # fmt: skip
+    """Compare the options that are given with the recipe of the data set. Raises RecipeError, naming those that differ."""
+    from pipeline import append
+    from pipeline.load_tokenizer import load_tokenizer
+
+    values = asked.to_json_object()
+    compared = {name: values[name] for name, flags in RECIPE_OPTIONS.items() if given & set(flags)}
+    if "vocab_size" in given and "trained" in stored.tokenizer:
+        compared["tokenizer"] = dict(stored.tokenizer) | {"trained": options.vocab_size}
+    append.check_agreement(stored, compared, storage.where)
+    if "tokenizer" in given:
+        append.check_tokenizer(base, load_tokenizer(options.tokenizer, options.tokenizer_kind).hash, storage.where)
 
 
 def _engine(options: argparse.Namespace) -> Engine:
@@ -142,57 +212,77 @@ def _engine(options: argparse.Namespace) -> Engine:
         from pipeline.local_engine import LocalEngine
 
         return LocalEngine()
-    from pipeline.ray_engine import RayEngine, cores
+    from pipeline.ray_engine import RayEngine
 
-    return RayEngine(workers=options.workers or cores())
+    return RayEngine(workers=options.workers, address=options.ray_address, worker_memory=options.worker_memory)
 
 
-def _train(options: argparse.Namespace, inputs: FoundInputs, scans: tuple[FileScan, ...]) -> tuple[Tokenizer, dict[str, Any]]:
-    from pipeline.tokenizer import Tokenizer
-    from pipeline.vocab import train_vocabulary
+def _train(
+    options: argparse.Namespace, files: Sequence[InputFile], scans: Sequence[FileScan], recipe: Recipe, work: Path
+) -> tuple[Tokenizer, dict[str, Any]]:
+    from pipeline.stages import make_stages
+    from pipeline.tokenizer_wordpiece import WordPieceTokenizer
+    from pipeline.train_wordpiece import train_vocabulary
     from pipeline.vocabulary_source import sample_bytes_per_file, sample_texts
 
-    per_file = sample_bytes_per_file(len(inputs.files))
+    per_file = sample_bytes_per_file(len(files))
     print(f"training a vocabulary of {options.vocab_size:,} on up to {per_file / 1e6:.1f} MB of each file")
-    vocab = train_vocabulary(sample_texts(inputs.files, scans, per_file), options.vocab_size)
-    return Tokenizer.from_vocab(vocab), {"trained": options.vocab_size, "bytes_per_file": per_file}
+    texts = sample_texts(files, scans, per_file, make_stages(recipe.stages, work))
+    vocab = train_vocabulary(texts, options.vocab_size)
+    return WordPieceTokenizer.from_vocab(vocab), {"trained": options.vocab_size, "bytes_per_file": per_file}
 
 
 def _origin(options: argparse.Namespace) -> str:
     return f"from {options.tokenizer}" if options.tokenizer else "trained on the corpus"
 
 
-def _report(folder: Path, built: Built) -> Outcome:
+def _say_inputs(inputs: FoundInputs) -> None:
+    print(f"input: {len(inputs.files)} files, {inputs.total_bytes / 1e6:,.1f} MB, from {inputs.source}")
+
+
+def _say_engine(engine: Engine, scans: Sequence[FileScan], unit_bytes: int) -> None:
+    print(f"engine: {engine.description}; {sum(s.units for s in scans)} units of about {unit_bytes / 1e6:.1f} MB")
+
+
+def _report(storage: Storage, built: Built, elapsed_s: float, more: dict[str, int]) -> Outcome:
     manifest, tally = built.manifest, built.manifest.tally
     rows = {split: sum(e.rows for e in manifest.shards if e.split == split) for split in ("train", "heldout")}
     tokens = sum(e.tokens for e in manifest.shards)
-    input_bytes = sum(entry.size for entry in manifest.corpus)
-    mb_per_s = input_bytes / 1e6 / max(built.elapsed_s, 1e-9)
+    mb_per_s = built.input_bytes / 1e6 / max(elapsed_s, 1e-9)
     reused = f", {built.reused_units} units taken over from an earlier build" if built.reused_units else ""
+    retried = f", {built.retries} units given out again after a worker died" if built.retries else ""
     print(f"documents: {tally.read:,} read, {tally.kept:,} kept" + "".join(f", {n:,} {why}" for why, n in tally.dropped.items()))
     for why, count in tally.rows_dropped.items():
         places = manifest.made["rejects"].get(why, [])
         print(f"rows left out as {why}: {count:,}, the first at {', '.join(places[:3])}")
+    for entry in manifest.made["quarantine"][:3]:
+        print(f"set aside: {entry['where']}, stage {entry['stage']}: {entry['error']}")
     print(
         f"samples: {rows['train']:,} to train on, {rows['heldout']:,} held out; {tokens:,} tokens, {len(manifest.shards)} shards"
     )
-    print(f"took {built.elapsed_s:.1f} s, {mb_per_s:.1f} MB/s of input{reused}")
-    print(f"committed {folder}, fingerprint {manifest.fingerprint}")
+    print(f"took {elapsed_s:.1f} s, {mb_per_s:.1f} MB/s of input{reused}{retried}")
+    print(f"committed {storage.where}, fingerprint {manifest.fingerprint}")
     return Outcome(
         fingerprint=manifest.fingerprint,
-        outputs=(str(folder),),
+        outputs=(storage.where,),
         figures={
             "documents_read": tally.read,
             "documents_kept": tally.kept,
             "dropped": dict(tally.dropped),
             "rows": rows["train"],
             "rows_heldout": rows["heldout"],
+            "rows_read": tally.rows_read,
+            "rows_kept": tally.rows_kept,
             "rows_dropped": dict(tally.rows_dropped),
             "tokens": tokens,
-            "input_bytes": input_bytes,
-            "elapsed_s": round(built.elapsed_s, 3),
+            "input_bytes": built.input_bytes,
+            "elapsed_s": round(elapsed_s, 3),
             "mb_per_s": round(mb_per_s, 3),
+            "worker_peak_bytes": manifest.made["worker_peak_bytes"],
             "reused_units": built.reused_units,
+            "retries": built.retries,
+            "quarantined": tally.dropped.get("quarantined", 0),
+            **more,
         },
     )
 

@@ -12,6 +12,7 @@ normaliser and pre-tokenizer, so versions cannot drift apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,22 @@ def code_points(text: str) -> Codes:
         ) from None
 
 
+def look_up(table: NDArray[np.uint8], codes: Codes) -> NDArray[np.uint8]:
+    """Return ``table[codes]``, writable, at the speed of bytes where text is ASCII for the most part.
+
+    (`take` turns indexes into 64 bits first, eight times the memory of the text.)
+    """
+    if codes.dtype == np.uint8:
+        return np.frombuffer(bytearray(codes.tobytes()).translate(table[:256].tobytes()), np.uint8)
+    beyond = np.flatnonzero(codes >= 0x80)
+    if len(beyond) * 4 > len(codes):
+        found: NDArray[np.uint8] = table.take(codes)
+        return found
+    found = np.frombuffer(bytearray(codes.astype(np.uint8).tobytes()).translate(table[:256].tobytes()), np.uint8)
+    found[beyond] = table.take(codes[beyond])
+    return found
+
+
 class CharacterClasses:
     """Kind and single-character id of every code point under one tokenizer, filled in as characters occur."""
 
@@ -61,12 +78,12 @@ class CharacterClasses:
 
     def kinds(self, codes: Codes) -> NDArray[np.uint8]:
         """Return the kind of each code point."""
-        kinds: NDArray[np.uint8] = self._kinds.take(codes)
+        kinds = look_up(self._kinds, codes)
         unseen = kinds == _UNSEEN
         if unseen.any():
             for code in np.unique(codes[unseen]).tolist():
                 self._kinds[code], self.ids[code] = self._classify(chr(code))
-            kinds = self._kinds.take(codes)
+            kinds = look_up(self._kinds, codes)
         return kinds
 
     def _classify(self, character: str) -> tuple[int, int]:
@@ -91,38 +108,40 @@ class Cells:
     """A block of text cut into cells: the characters and words that tokens come from.
 
     `codes`: the C code points. `at`: position of the first character of each of the N cells. `is_word`: which cells are words of
-    letters, W of them. `distinct`: the different words. `which`: for each of the W words its index in `distinct`.
+    letters, W of them. `letters`: the characters of all words, one after another; `lengths`: int64[W], characters of each.
     """
 
     codes: Codes
     at: Indices
     is_word: NDArray[np.bool_]
-    distinct: list[str]
-    which: NDArray[np.int32]
+    letters: Codes
+    lengths: Indices
+
+    def distinct_words(self) -> tuple[list[str], NDArray[np.int32]]:
+        """Return the different words, and for each of the W words its index among them."""
+        if not len(self.lengths):
+            return [], np.zeros(0, np.int32)
+        return distinct_strings(string_array(self.letters, self.lengths))
 
 
 def cut_cells(codes: Codes, classes: CharacterClasses) -> Cells:
     """Return the cells of a block of code points."""
     kinds = classes.kinds(codes)
     letter = kinds == LETTER
-    first = letter.copy()
-    first[1:] &= ~letter[:-1]
-    at = np.flatnonzero((kinds >= PUNCTUATION) | first)
-    is_word = first[at]
-    begins = at[is_word]
-    if not len(begins):
-        return Cells(codes=codes, at=at, is_word=is_word, distinct=[], which=np.zeros(0, np.int32))
-    letters = codes[letter]
-    last = letter
-    last[:-1] &= kinds[1:] != LETTER
-    lengths = np.flatnonzero(last) + 1 - begins
-    words = _string_array(letters, lengths).dictionary_encode()
-    # By way of numpy: ten times as fast as `to_pylist`, which makes a scalar object of each string first.
-    distinct = words.dictionary.to_numpy(zero_copy_only=False).tolist()
-    return Cells(codes=codes, at=at, is_word=is_word, distinct=distinct, which=words.indices.to_numpy())
+    edges = np.flatnonzero(letter[1:] != letter[:-1]) + 1
+    if len(codes) and letter[0]:
+        edges = np.concatenate([[0], edges])
+    if len(edges) % 2:
+        edges = np.append(edges, len(codes))
+    begins = edges[::2]
+    first = kinds >= PUNCTUATION
+    first[begins] = True
+    at = np.flatnonzero(first)
+    is_word = letter[at]
+    return Cells(codes=codes, at=at, is_word=is_word, letters=codes[letter], lengths=edges[1::2] - begins)
 
 
-def _string_array(letters: Codes, lengths: Indices) -> Any:
+def string_array(letters: Codes, lengths: Indices) -> Any:
     """Return an Arrow array of strings from their characters, one after another, and their lengths in characters."""
     ends = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=ends[1:])
@@ -138,3 +157,32 @@ def _string_array(letters: Codes, lengths: Indices) -> Any:
         np.cumsum(extra, out=more[1:])
         ends += more[ends]
     return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data))
+
+
+def distinct_strings(array: Any) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the different strings of an Arrow array, and for each string its index among them.
+
+    By the buffers: `to_pylist` makes a scalar object of each string first, and conversions by way of numpy import pandas, a
+    quarter of a second, where there is one.
+    """
+    words = array.dictionary_encode()
+    which: NDArray[np.int32] = np.frombuffer(words.indices.buffers()[1], np.int32)[: len(words)]
+    return _list_of_strings(words.dictionary), which
+
+
+def chosen_strings(array: Any, places: Indices) -> Any:
+    """Return the strings of an Arrow array at the given places, as another one."""
+    own = np.ascontiguousarray(places, np.int64)
+    return array.take(pa.Array.from_buffers(pa.int64(), len(own), [None, pa.py_buffer(own)]))
+
+
+def _list_of_strings(array: Any) -> list[str]:
+    _, ends, data = array.buffers()
+    if not len(array) or data is None:
+        return [""] * len(array)
+    places = np.frombuffer(ends, np.int32)[: len(array) + 1].tolist()
+    raw = data.to_pybytes()
+    if raw.isascii():
+        text = raw.decode("ascii")
+        return [text[begin:end] for begin, end in pairwise(places)]
+    return [raw[begin:end].decode() for begin, end in pairwise(places)]

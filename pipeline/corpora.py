@@ -36,6 +36,7 @@ class Corpus:
         return asked
 
 
+_CHINESE = "JSON lines linked from the repository brightmart/nlp_chinese_corpus on GitHub"
 _ALL = (
     Corpus(
         name="sample",
@@ -61,7 +62,7 @@ _ALL = (
         languages=("zh", "en"),
         hub_id="wikimedia/wikipedia",
         hub_configs={"zh": "20231101.zh", "en": "20231101.en"},
-        origin="a dump from dumps.wikimedia.org, extracted with wikiextractor (its plain or its --json output)",
+        origin="a dump from dumps.wikimedia.org, as it is, or extracted with wikiextractor (its plain or its --json output)",
     ),
     Corpus(
         name="text",
@@ -69,7 +70,18 @@ _ALL = (
         languages=("zh", "en"),
         hub_id=None,
         hub_configs={},
-        origin="your own files: text, or JSON lines",
+        origin="your own files: text, wikiextractor's files, JSON lines, MediaWiki dumps, CSV, TSV, Parquet, Arrow, or folders "
+        "of datasets, plain or compressed",
+    ),
+    *(
+        Corpus(name=name, format="jsonl", languages=languages, hub_id=None, hub_configs={}, origin=f"{what}, {_CHINESE}")
+        for name, languages, what in (
+            ("wiki_zh", ("zh",), "wiki2019zh, articles of Chinese Wikipedia"),
+            ("news2016zh", ("zh",), "news2016zh, news of 2014 to 2016"),
+            ("baike2018qa", ("zh",), "baike2018qa, questions and answers of an encyclopedia"),
+            ("webtext2019zh", ("zh",), "webtext2019zh, questions and answers of a community"),
+            ("translation2019zh", ("zh", "en"), "translation2019zh, sentence pairs"),
+        )
     ),
 )
 CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in _ALL}

@@ -18,6 +18,7 @@ Cost: about 45 ns a character, and 25 MB of tables built in half a second.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from math import log
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,12 @@ Weights = NDArray[np.float64]
 
 
 class Dictionary:
-    """Words and frequencies in jieba's format (``word frequency tag`` a line); `sha256` is over the file."""
+    """Words and frequencies in jieba's format (``word frequency tag`` a line); `sha256` is over the file.
 
-    def __init__(self, path: Path) -> None:
+    `added`: frequencies of a user's words, instead of or beside those of the file; `total`: the sum of all frequencies then.
+    """
+
+    def __init__(self, path: Path, *, added: Mapping[str, int] | None = None, total: int | None = None) -> None:
         data = path.read_bytes()
         self.sha256 = hashlib.sha256(data).hexdigest()
         fields = data.decode("utf-8").split()
@@ -50,7 +54,8 @@ class Dictionary:
             raise FormatError("not a jieba dictionary", where=path, expected="'word frequency tag' in every row")
         # As jieba: the last of two equal words counts, the total counts both.
         frequencies = dict(zip(fields[0::3], map(int, fields[1::3]), strict=True))
-        self._log_total = log(sum(map(int, fields[1::3])))
+        frequencies.update(added or {})
+        self._log_total = log(sum(map(int, fields[1::3])) if total is None else total)
         words = [
             word for word, frequency in frequencies.items() if frequency > 0 and min(word) >= "\u4e00" and max(word) <= "\u9fd5"
         ]
@@ -71,7 +76,10 @@ class Dictionary:
         together = np.add.reduceat(self._single[code], begins)
         divisible = (lengths > 1) & (together >= weights - 1e-6)
         if lengths[divisible].max(initial=0) > _PACKED:
-            raise FormatError(f"a word of more than {_PACKED} characters is less likely than its characters", where=path)
+            raise FormatError(
+                f"a word of more than {_PACKED} characters is less likely than its characters", where=path,
+                hint="Give the long words of the user dictionary a higher frequency, or none; or choose --segmenter jieba",
+            )  # fmt: skip
         self._words_of_singles = np.sort(_pack(code, begins[divisible], lengths[divisible]))
         self._longest_of_singles = int(lengths[divisible].max(initial=0))
 

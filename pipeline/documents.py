@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_REJECTS_PER_REASON = 20
@@ -10,14 +11,25 @@ MAX_REJECTS_PER_REASON = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Lines of text that belong together, in order, and the 1-based row of the input file each came from."""
+    """Lines of text that belong together, in order, and the 1-based row of the input file each came from.
 
-    lines: tuple[str, ...]
-    rows: tuple[int, ...]
+    text: the lines, none of them empty, parted by single ``\\n``; rows: one row number a line, ascending (a `range` or a tuple).
+    """
+
+    text: str
+    rows: Sequence[int]
+
+    @classmethod
+    def of(cls, lines: Sequence[str], rows: Sequence[int]) -> Document:
+        return cls(text="\n".join(lines), rows=rows)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(self.text.split("\n"))
 
     @property
     def distinct_rows(self) -> int:
-        return len(set(self.rows))
+        return len(self.rows) if isinstance(self.rows, range) else len(set(self.rows))
 
 
 @dataclass(frozen=True, kw_only=True)

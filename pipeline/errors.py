@@ -8,9 +8,10 @@
     ├── CorpusError              14   no corpus where one was looked for
     │   └── EmptyCorpusError     15   a corpus that leaves nothing to build from
     ├── RecipeError              16   a recipe whose options contradict each other, or the data set it is to extend
-    └── EngineError              17   workers that cannot be started, or that died more often than is put up with
+    ├── EngineError              17   workers that cannot be started, or that died more often than is put up with
+    └── StageError               18   a stage that cannot cope with a row it was given
 
-Codes 18 and 19 are free.
+Code 19 is free.
 """
 
 from __future__ import annotations
@@ -48,3 +49,7 @@ class RecipeError(WordloomError):
 
 class EngineError(WordloomError):
     exit_code = 17
+
+
+class StageError(WordloomError):
+    exit_code = 18

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-import fsspec
 
 from pipeline.corpora import Corpus
 from pipeline.errors import CorpusError
 from pipeline.hub import export_from_hub
+from pipeline.reader_settings import ReaderSettings
 from pipeline.sample import sample_files
+from shards.store import connect
 
 ENVIRONMENT = "WORDLOOM_DATA"
 
@@ -40,8 +40,11 @@ class FoundInputs:
         return sum(file.size for file in self.files)
 
 
-def find_inputs(corpus: Corpus, lang: str | None, given: Sequence[str], work: Path, hub_id: str | None = None) -> FoundInputs:
-    """Find a corpus; rows of the hub are first written to files below `work`.
+def find_inputs(
+    corpus: Corpus, lang: str | None, given: Sequence[str], work: Path, hub_id: str | None = None,
+    settings: ReaderSettings = ReaderSettings(),  # noqa: B008 - frozen
+) -> FoundInputs:  # fmt: skip
+    """Find a corpus; rows of the hub are first written to files below `work`. The format of `settings` goes before the corpus's.
 
     Raises CorpusError when nothing is found, naming every place looked at, and HubError when the hub cannot be used.
     """
@@ -52,14 +55,15 @@ def find_inputs(corpus: Corpus, lang: str | None, given: Sequence[str], work: Pa
         )
         return FoundInputs(files=files, source="the sample that comes with the package")
     language = lang or corpus.languages[0]
+    format = corpus.format if settings.format == "auto" else settings.format
     if given:
-        return FoundInputs(files=_files(given, corpus, language), source="--input")
+        return FoundInputs(files=_files(given, format, language), source="--input")
     root = os.environ.get(ENVIRONMENT)
     places = [(Path(root) / corpus.name, f"${ENVIRONMENT}")] if root else []
     places.append((Path("data") / corpus.name, "the working directory"))
     for folder, reason in places:
         if folder.exists():
-            return FoundInputs(files=_files([str(folder)], corpus, language), source=f"{folder} ({reason})")
+            return FoundInputs(files=_files([str(folder)], format, language), source=f"{folder} ({reason})")
     looked = ", ".join(str(folder) for folder, _ in places)
     hint = f"It is {corpus.origin}. Pass its files: --input PATH, a folder, or a glob in quotes; or set {ENVIRONMENT}"
     identifier = hub_id or corpus.hub_id
@@ -67,15 +71,16 @@ def find_inputs(corpus: Corpus, lang: str | None, given: Sequence[str], work: Pa
         raise CorpusError(f"corpus {corpus.name!r} is not on this machine", where=looked, hint=hint)
     config = corpus.hub_configs.get(language)
     exported = export_from_hub(
-        identifier, config, corpus.hub_rows, work, f"no files of corpus {corpus.name!r} in {looked}. {hint}"
+        identifier, config, corpus.hub_rows, work, f"no files of corpus {corpus.name!r} in {looked}. {hint}", settings.field
     )
     name = "/".join(part for part in (identifier, config, exported.name) if part)
-    format = "jsonl" if corpus.hub_rows == "documents" else "text"
-    file = InputFile(url=str(exported), path=f"hub:{name}", size=exported.stat().st_size, lang=language, format=format)
+    # What a field was given for is exported under the usual name; otherwise rows keep their shape.
+    written = "text" if corpus.hub_rows != "documents" else "jsonl" if settings.field is None else "jsonl:text"
+    file = InputFile(url=str(exported), path=f"hub:{name}", size=exported.stat().st_size, lang=language, format=written)
     return FoundInputs(files=(file,), source=f"the hub, {identifier}")
 
 
-def _files(given: Sequence[str], corpus: Corpus, lang: str) -> tuple[InputFile, ...]:
+def _files(given: Sequence[str], format: str, lang: str) -> tuple[InputFile, ...]:
     found: dict[str, int] = {}
     for pattern in given:
         sizes = _expand(pattern)
@@ -84,17 +89,46 @@ def _files(given: Sequence[str], corpus: Corpus, lang: str) -> tuple[InputFile, 
         found |= sizes
     if not any(found.values()):
         raise CorpusError("all input files are empty", where=", ".join(given))
-    urls = sorted(found)
-    paths = _relative(urls)
+    folders = _dataset_folders(found)
+    sizes = {url: size for url, size in found.items() if _inside(url, folders) is None}
+    for url, size in found.items():
+        if (folder := _inside(url, folders)) is not None:
+            sizes[folder] = sizes.get(folder, 0) + size
+    urls = sorted(sizes)
     return tuple(
-        InputFile(url=url, path=path, size=found[url], lang=lang, format=corpus.format)
-        for url, path in zip(urls, paths, strict=True)
+        InputFile(url=url, path=path, size=sizes[url], lang=lang, format="datasets" if url in folders else format)
+        for url, path in zip(urls, _relative(urls), strict=True)
     )
+
+
+def _dataset_folders(urls: Iterable[str]) -> set[str]:
+    """Return the outermost folders that `datasets` wrote (one split, several, or its cache): each is one input."""
+    names: dict[str, set[str]] = {}
+    for url in urls:
+        folder, _, name = url.rpartition("/")
+        names.setdefault(folder, set()).add(name)
+    folders = {
+        folder for folder, inside in names.items()
+        if "dataset_dict.json" in inside
+        or ("dataset_info.json" in inside and ("state.json" in inside or any(name.endswith(".arrow") for name in inside)))
+    }  # fmt: skip
+    return {folder for folder in folders if _inside(folder, folders) is None}
+
+
+def _inside(url: str, folders: set[str]) -> str | None:
+    """Return which of the folders a path lies in."""
+    return next((parent for parent in _parents(url) if parent in folders), None)
+
+
+def _parents(url: str) -> Iterator[str]:
+    while "/" in url.rstrip("/"):
+        url = url.rstrip("/").rpartition("/")[0]
+        yield url
 
 
 def _expand(pattern: str) -> dict[str, int]:
     """Return url → size of the files that a path, a folder or a glob means; hidden files are passed over."""
-    fs, path = fsspec.core.url_to_fs(pattern)
+    fs, path = connect(pattern)
     roots = [path] if fs.exists(path) else sorted(fs.glob(path))
     found: dict[str, int] = {}
     for root in roots:

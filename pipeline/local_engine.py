@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 Task = TypeVar("Task")
@@ -15,8 +15,15 @@ class Engine(Protocol):
     @property
     def description(self) -> str: ...
 
-    def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-        """Run the function that `make` returns (made once in each worker) on every task."""
+    @property
+    def retries(self) -> int:
+        """Tasks that were given out again so far, because the worker that had them died."""
+        ...
+
+    def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
+        """Run the function that `make` returns (made once in each worker) on every task.
+
+        Tasks are taken one by one, when they start."""
         ...
 
     def close(self) -> None: ...
@@ -26,8 +33,9 @@ class LocalEngine:
     """See the module docstring."""
 
     description = "in this process"
+    retries = 0
 
-    def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         function = make()
         for position, task in enumerate(tasks):
             yield position, function(task)

@@ -1,148 +1,143 @@
-"""The plan: which bytes of which file become which shard, fixed before the work and whatever the number of workers.
-
-Every input is read once: sha256 of the whole, and cuts at the first document border at or after every `unit_bytes`. A unit
-knows its bytes, its first row and its own sha256, so that a file changed between planning and building is noticed.
-"""
+"""``python -m pipeline.plan --corpus NAME``: what a build would give and how long it would take, from a sample."""
 
 from __future__ import annotations
 
-import hashlib
+import argparse
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import fsspec
+from pipeline.build_options import ENGINES, add_cleaning, add_input, add_recipe, check_options
+from pipeline.build_options import build_parser as build_parser_of_build
+from shards.cli import Outcome, new_parser, run
+from shards.errors import UsageError
 
-from pipeline.errors import InputError
-from pipeline.inputs import InputFile
-from pipeline.readers import FORMATS, Format, detect
-from shards.canonical import fingerprint
-from shards.manifest import CorpusEntry
+if TYPE_CHECKING:
+    from pipeline.plan_estimate import Estimate
+    from pipeline.prediction import Prediction
 
-MIB = 1 << 20
-MAX_DOCUMENT_BYTES = 64 * MIB
-_READ_BYTES = 4 * MIB
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """A run of whole documents of one file: bytes [begin, end), starting at 1-based row `first_row`."""
-
-    index: int
-    file_index: int
-    url: str
-    lang: str
-    format: str
-    begin: int
-    end: int
-    first_row: int
-    sha256: str
+DEFAULT_SAMPLE_BYTES = 8 << 20
+_MIN_SAMPLE_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileScan:
-    """What one pass over an input file found; `cuts` are (begin, end, first row, sha256) of its units, in order."""
-
-    format: str
-    size: int
-    sha256: str
-    cuts: tuple[tuple[int, int, int, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Units of all files, in order, and the corpus they come from."""
-
-    corpus: tuple[CorpusEntry, ...]
-    units: tuple[Unit, ...]
-
-    def plan_hash(self, recipe_hash: str, tokenizer_hash: str) -> str:
-        """Return the hash that names the shards: of recipe, tokenizer and corpus content."""
-        return fingerprint([recipe_hash, tokenizer_hash, [[entry.path, entry.sha256] for entry in self.corpus]])
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command; its flags are frozen by a test."""
+    parser = new_parser(
+        "pipeline.plan", "Predict rows, tokens, bytes, time and padding of a build from a sample of its input, without building."
+    )
+    add_input(parser)
+    add_recipe(parser)
+    add_cleaning(parser)
+    add = parser.add_argument_group("engine").add_argument
+    add("--engine", choices=ENGINES, default="ray", help="ray: one process a worker; local: in one process")
+    add("--workers", type=int, help="worker processes of the build; default: one a core (ray), 1 (local)")
+    add("--sample-bytes", type=int, default=DEFAULT_SAMPLE_BYTES, metavar="BYTES", help="how much of the input to build")
+    return parser
 
 
-def default_unit_bytes(total_bytes: int) -> int:
-    """Return the unit size for an input: a 64th of it, between 1 and 64 MiB."""
-    return min(max(total_bytes // 64, MIB), 64 * MIB)
+def main(argv: Sequence[str] | None = None) -> int:
+    return run("pipeline.plan", build_parser(), _plan, argv)
 
 
-def scan_file(file: InputFile, unit_bytes: int) -> FileScan:
-    """Read one input file and cut it. Raises InputError, naming file and row."""
-    whole = hashlib.sha256()
-    cuts: list[tuple[int, int, int, str]] = []
-    pending = bytearray()
-    begin, row, size = 0, 1, 0
-    found: Format | None = None
+def _plan(options: argparse.Namespace) -> Outcome:
+    import dataclasses
+    import tempfile
 
-    def cut(length: int) -> None:
-        nonlocal begin, row
-        piece = bytes(pending[:length])
-        cuts.append((begin, begin + length, row, hashlib.sha256(piece).hexdigest()))
-        begin += length
-        row += piece.count(b"\n")
-        del pending[:length]
+    if options.sample_bytes < _MIN_SAMPLE_BYTES:
+        raise UsageError(f"--sample-bytes must be at least {_MIN_SAMPLE_BYTES}, got {options.sample_bytes}")
+    build = build_parser_of_build().parse_args([])
+    target = check_options(argparse.Namespace(**vars(build) | vars(options)))
+    begun = time.perf_counter()
+    from pipeline.build_recipe import reader_settings, recipe_of
+    from pipeline.inputs import find_inputs
+    from pipeline.load_tokenizer import load_tokenizer
+    from pipeline.plan_sample import find_sources, take_stretches
+    from pipeline.plan_vocabulary import train_on
+    from pipeline.prediction import Workers, predict_build
+    from pipeline.scan import default_unit_bytes
+    from pipeline.stages import make_stages
+    from pipeline.vocabulary_source import sample_bytes_per_file
 
-    with fsspec.open(file.url, "rb") as stream:
-        while chunk := stream.read(_READ_BYTES):
-            if found is None:
-                found = detect(chunk, file.format, file.path)
-            whole.update(chunk)
-            size += len(chunk)
-            pending += chunk
-            while (length := _cut_at(pending, found, unit_bytes, f"{file.path}:{row}", at_end=False)) is not None:
-                cut(length)
-    if found is not None:
-        while (length := _cut_at(pending, found, unit_bytes, f"{file.path}:{row}", at_end=True)) is not None:
-            cut(length)
-    if pending:
-        cut(len(pending))
-    name = found.name if found is not None else "text"
-    return FileScan(format=name, size=size, sha256=whole.hexdigest(), cuts=tuple(cuts))
-
-
-def _cut_at(pending: bytearray, format: Format, unit_bytes: int, where: str, *, at_end: bool) -> int | None:
-    """Return where to cut what was read so far, None to read on; the answer does not depend on how much was read at once."""
-    if len(pending) < unit_bytes:
-        return None
-    border = format.border.search(pending, unit_bytes - 1)
-    if border is not None:
-        # A border that only white space follows may go on in bytes not read yet.
-        return border.end() if at_end or pending[border.end() :].strip() else None
-    if len(pending) < unit_bytes + MAX_DOCUMENT_BYTES:
-        return None
-    line_end = pending.rfind(b"\n", 0, unit_bytes + MAX_DOCUMENT_BYTES)
-    if line_end < 0 or not format.splits_anywhere:
-        what = "a line" if line_end < 0 else "a document"
-        raise InputError(f"{what} is longer than {MAX_DOCUMENT_BYTES // MIB} MiB", where=where, hint="Split it, or take it out")
-    return line_end + 1
-
-
-def make_plan(files: Sequence[InputFile], scans: Sequence[FileScan]) -> Plan:
-    """Number the units of all files."""
-    units: list[Unit] = []
-    for file_index, (file, scan) in enumerate(zip(files, scans, strict=True)):
-        for begin, end, first_row, sha256 in scan.cuts:
-            units.append(
-                Unit(
-                    index=len(units), file_index=file_index, url=file.url, lang=file.lang, format=scan.format,
-                    begin=begin, end=end, first_row=first_row, sha256=sha256,
-                )
-            )  # fmt: skip
-    corpus = tuple(CorpusEntry(path=f.path, size=s.size, sha256=s.sha256) for f, s in zip(files, scans, strict=True))
-    return Plan(corpus=corpus, units=tuple(units))
-
-
-def read_unit(unit: Unit) -> bytes:
-    """Return the unit's bytes. Raises InputError when they are not those that were planned."""
-    with fsspec.open(unit.url, "rb") as stream:
-        stream.seek(unit.begin)
-        data: bytes = stream.read(unit.end - unit.begin)
-    if hashlib.sha256(data).hexdigest() != unit.sha256:
-        raise InputError(
-            "changed while it was being read", where=f"{unit.url}, bytes {unit.begin} to {unit.end}", hint="Start the build again"
+    assert target.corpus is not None
+    given = load_tokenizer(options.tokenizer, options.tokenizer_kind) if options.tokenizer else None
+    with tempfile.TemporaryDirectory(prefix="wordloom-plan-") as name:
+        work = Path(name)
+        asked = recipe_of(options, target, work)
+        load_s = time.perf_counter() - begun
+        settings = reader_settings(options)
+        # The hub hands out a corpus as a whole; a prediction is made from files that are here.
+        inputs = find_inputs(dataclasses.replace(target.corpus, hub_id=None), target.lang, options.input, work, settings=settings)
+        print(f"input: {len(inputs.files)} files, {inputs.total_bytes / 1e6:,.1f} MB, from {inputs.source}")
+        unit_bytes = options.unit_size or default_unit_bytes(inputs.total_bytes)
+        sources, scanned = find_sources(inputs.files, unit_bytes, settings, work)
+        if scanned:
+            print(f"{scanned} files cannot be read from the middle and were read in whole")
+        if asked.deduplication is not None:
+            print("duplicates are not looked for here: the figures are those of a build that keeps them")
+        stretches = take_stretches(sources, options.sample_bytes, options.seed)
+        recipe = dataclasses.replace(asked, unit_bytes=unit_bytes, deduplication=None)
+        if given is not None:
+            tokenizer, vocabulary_s = given, 0.0
+        else:
+            per_file = sample_bytes_per_file(len(inputs.files))
+            trained = train_on(
+                stretches,
+                options.vocab_size,
+                make_stages(recipe.stages, work),
+                sum(min(file.size, per_file) for file in inputs.files),
+            )
+            tokenizer, vocabulary_s = trained.tokenizer, trained.seconds
+        cores = _cores()
+        workers = Workers(
+            count=1 if options.engine == "local" else options.workers or cores, ray=options.engine == "ray", cores=cores
         )
-    return data
+        found = predict_build(
+            sources, stretches, recipe, tokenizer, Path(name), workers, load_s=load_s, vocabulary_s=vocabulary_s
+        )
+    for line in describe(found, workers.count):
+        print(line)
+    return Outcome(
+        figures={
+            **found.to_json_object(),
+            "input_bytes": inputs.total_bytes,
+            "scanned_files": scanned,
+            "workers": workers.count,
+            "engine": options.engine,
+            "elapsed_s": round(time.perf_counter() - begun, 3),
+        }
+    )
 
 
-def unit_format(unit: Unit) -> Format:
-    """Return the reader of a unit's bytes."""
-    return FORMATS[unit.format]
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe(found: Prediction, workers: int) -> list[str]:
+    """Return a prediction as lines for a person."""
+
+    def line(what: str, estimate: Estimate, unit: str = "", scale: float = 1.0) -> str:
+        relative = estimate.plus_minus / estimate.value if estimate.value else 0.0
+        digits = 0 if scale == 1.0 else 1
+        return f"{what}: {estimate.value / scale:,.{digits}f}{unit} ± {relative:.1%}"
+
+    times, waste = found.times, found.padding
+    dropped = [line(f"documents dropped as {reason}", count) for reason, count in found.dropped.items()]
+    return [
+        f"sample: {found.sample_bytes / 1e6:,.1f} MB in {found.sample_stretches} stretches; ± is two standard errors",
+        line("documents", found.documents),
+        *dropped,
+        line("samples to train on", found.rows),
+        line("samples held out", found.rows_heldout),
+        line("tokens", found.tokens),
+        line("shards", found.shard_bytes, " MB", 1e6) + f", about {found.shards:,} files from {found.units:,} units",
+        f"padding: {waste.fixed:.1%} at full length, {waste.batches:.1%} by batch, {waste.bins:.1%} in bins",
+        f"time with {workers} worker{'s' if workers > 1 else ''} on this machine: about {times.total_s:,.1f} s "
+        f"(start {times.start_s:.1f}, scan {times.scan_s:.1f}, vocabulary {times.vocabulary_s:.1f}, build {times.build_s:.1f})",
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

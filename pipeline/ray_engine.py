@@ -1,82 +1,118 @@
 """The engine that works on the cores of one machine, or of a cluster, through ray. The one module that imports it.
 
-Each worker is an actor that makes its function once and then gets one task at a time, so that tasks in flight, and with
-them memory, stay bounded. A worker that dies is replaced and its task is given to another: tasks are pure and idempotent, so
-running one twice does no harm. An error that the task itself raises is not retried: it would come again.
+Each worker is an actor that makes its function once and then gets one task at a time, when its last result is there: tasks in
+flight, and with them memory, stay bounded. A worker that dies is replaced and its task is given out again: tasks are pure and
+idempotent, so running one twice does no harm. An error that the task itself raises is not retried: it would come again.
+
+A cluster is joined only when the caller names its address: neither a variable nor a file that ray finds on the machine makes
+it send anything elsewhere.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 from pipeline.errors import EngineError
+from shards import __version__
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 MAX_ATTEMPTS = 4
+DEFAULT_WORKER_MEMORY_BYTES = 1 << 30
+
+
+class _Running(NamedTuple):
+    position: int
+    task: Any
+    attempt: int
+    worker: Any
 
 
 class RayEngine:
-    """See the module docstring. Ports are bound to loopback unless `address` names a cluster."""
+    """See the module docstring. Ports are bound to loopback unless `address` names a cluster.
 
-    def __init__(self, *, workers: int, address: str | None = None) -> None:
+    workers: how many, None for one a core; worker_memory: bytes that each is promised, by which ray places them.
+    """
+
+    def __init__(
+        self, *, workers: int | None = None, address: str | None = None, worker_memory: int = DEFAULT_WORKER_MEMORY_BYTES
+    ) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self._ray: Any = ray
-        self.workers = workers
-        where = f"the cluster at {address}" if address else "this machine"
-        self.description = f"ray, {workers} worker{'s' if workers > 1 else ''} on {where}"
+        self._memory = worker_memory
+        self.retries = 0
         try:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
+                workers = workers or cores()
+                # What ray may give away is set to what the workers ask for: on one machine they always fit.
                 ray.init(
-                    num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                    _node_ip_address="127.0.0.1",
+                    address="local", num_cpus=workers, _memory=workers * worker_memory, include_dashboard=False,
+                    log_to_driver=False, logging_level=logging.ERROR, _node_ip_address="127.0.0.1",
                 )  # fmt: skip
         except Exception as error:  # ray raises from many layers
-            raise EngineError(f"ray did not start: {error}", hint="Try --engine local") from error
+            hint = "Does the cluster run there?" if address else "Try --engine local"
+            raise EngineError(f"ray did not start: {error}", where=address, hint=hint) from error
+        self.workers = self._places(workers, address) if address else workers or 1
+        where = f"the cluster at {address}" if address else "this machine"
+        self.description = f"ray, {self.workers} worker{'s' if self.workers > 1 else ''} on {where}"
 
-    def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    def _places(self, workers: int | None, address: str) -> int:
+        """Return how many of the workers asked for find a place: one that never starts would hold its task for ever."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        places = sum(int(min(n.get("CPU", 0), n.get("memory", 0) // self._memory)) for n in nodes)
+        if places == 0:
+            raise EngineError(
+                "no node has a free core and the memory of a worker", where=address, expected=f"{self._memory:,} bytes",
+                got=f"at most {int(max((n.get('memory', 0) for n in nodes), default=0)):,}", hint="Lower --worker-memory",
+            )  # fmt: skip
+        if workers is not None and workers > places:
+            print(f"the cluster at {address} has room for {places} of {workers} workers")
+        return min(workers or places, places)
+
+    def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         """Run tasks on the workers; raises what a task raised, or EngineError when workers keep dying."""
-        ray = self._ray
-        actor = ray.remote(num_cpus=1)(_Worker)
-        waiting = list(range(len(tasks)))[::-1]
-        attempts = [0] * len(tasks)
-        running: dict[Any, tuple[int, Any]] = {}
+        new_worker = self._ray.remote(num_cpus=1, memory=self._memory)(_Worker).remote
+        waiting = enumerate(tasks)
+        running: dict[Any, _Running] = {}
 
-        def start(worker: Any) -> None:
-            position = waiting.pop()
-            attempts[position] += 1
-            running[worker.call.remote(tasks[position])] = (position, worker)
+        def start(position: int, task: Task, attempt: int, worker: Any) -> None:
+            running[worker.call.remote(task)] = _Running(position, task, attempt, worker)
 
-        for _ in range(min(self.workers, len(tasks))):
-            start(actor.remote(make))
+        for position, task in islice(waiting, self.workers):
+            start(position, task, 1, new_worker(make, __version__))
         while running:
             ready = self._first_ready(list(running))
-            position, worker = running.pop(ready)
+            done = running.pop(ready)
             try:
-                result = ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
+                result = self._ray.get(ready)
+            except self._ray.exceptions.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, Exception) else error from None
-            except ray.exceptions.RayError as error:
-                if attempts[position] >= MAX_ATTEMPTS:
-                    raise EngineError(
-                        f"workers died {MAX_ATTEMPTS} times on task {position}", got=str(error).strip().splitlines()[0],
-                        hint="Is there enough memory? Try fewer --workers",
-                    ) from error  # fmt: skip
-                waiting.append(position)
-                start(actor.remote(make))
+            except self._ray.exceptions.RayError as error:
+                self._check_attempts(done, error)
+                start(done.position, done.task, done.attempt + 1, new_worker(make, __version__))
                 continue
-            if waiting:
-                start(worker)
-            yield position, result
+            for position, task in waiting:
+                start(position, task, 1, done.worker)
+                break
+            yield done.position, result
+
+    def _check_attempts(self, lost: _Running, error: Exception) -> None:
+        if lost.attempt >= MAX_ATTEMPTS:
+            raise EngineError(
+                f"workers died {MAX_ATTEMPTS} times on task {lost.position}", got=str(error).strip().splitlines()[0],
+                hint="Is there enough memory? Try fewer --workers",
+            ) from error  # fmt: skip
+        self.retries += 1
 
     def _first_ready(self, references: list[Any]) -> Any:
         try:
@@ -92,14 +128,24 @@ class RayEngine:
 class _Worker:
     """A process of its own; makes its function when the first task comes, so that a failure there is a task's failure."""
 
-    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], version: str) -> None:
+        self._make, self._version = make, version
         self._function: Callable[[Any], Any] | None = None
 
     def call(self, task: Any) -> Any:
         if self._function is None:
+            check_version(self._version)
             self._function = self._make()
         return self._function(task)
+
+
+def check_version(expected: str) -> None:
+    """Raise EngineError on a node whose version of the project might make other bytes than the driver's."""
+    if __version__ != expected:
+        raise EngineError(
+            "a node has another version of wordloom", where=os.uname().nodename, expected=expected, got=__version__,
+            hint="Install the same one everywhere",
+        )  # fmt: skip
 
 
 def cores() -> int:

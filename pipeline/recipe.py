@@ -17,8 +17,10 @@ class Recipe:
     """How a corpus becomes samples.
 
     max_seq_len: tokens of the longest sample, special tokens included; heldout: share of the documents kept from training;
-    unit_bytes: input bytes of one shard; segmenter: what `Segmenter.identity` says of itself; clean_rules: names, in order;
-    tokenizer: hash of a given tokenizer, or how one is trained.
+    unit_bytes: input bytes of one shard; segmenter: what `Segmenter.identity` says of itself; reader: format, field and encoding
+    of the input; stages: what `Stage.description` says of each, in order; deduplication: None, or the settings of the pass;
+    masking: ``{"kind": "dynamic"}``, or the settings of static masks; tokenizer: hash of a given one, or how it is trained;
+    on_error: stop at a poison row, or quarantine its document.
     """
 
     corpus: str
@@ -30,8 +32,12 @@ class Recipe:
     seed: int
     unit_bytes: int
     segmenter: dict[str, Any]
-    clean_rules: tuple[str, ...]
+    reader: dict[str, Any]
+    stages: tuple[dict[str, Any], ...]
+    deduplication: dict[str, Any] | None
+    masking: dict[str, Any]
     tokenizer: dict[str, Any]
+    on_error: str = "stop"
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -57,6 +63,10 @@ class Recipe:
             "seed": self.seed,
             "unit_bytes": self.unit_bytes,
             "segmenter": dict(self.segmenter),
-            "clean_rules": list(self.clean_rules),
+            "reader": dict(self.reader),
+            "stages": [dict(stage) for stage in self.stages],
+            "deduplication": None if self.deduplication is None else dict(self.deduplication),
+            "masking": dict(self.masking),
             "tokenizer": dict(self.tokenizer),
+            "on_error": self.on_error,
         }

@@ -7,11 +7,13 @@ The reference is python jieba 0.42.1 over runs of ``[\\u4e00-\\u9fd5]+``, each r
 - ``jieba-numpy``: jieba's algorithm with jieba's own tables, vectorised over a block; equal to the last bit, near ties included.
 - ``rjieba``: a re-implementation in Rust; a few runs in a million differ, where its rounded model turns a near tie.
 
-All take the runs of a block as one string, parted by single spaces.
+All take the runs of a block as one string, parted by single spaces, and may be given a user dictionary: its words are added to
+fresh engines one after another. Frequencies that it leaves open are jieba's own choice with all three.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -19,7 +21,7 @@ import importlib.util
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 
 from pipeline.dictionary import Dictionary
 from pipeline.hmm import HiddenMarkovModel, jieba_folder
+from pipeline.user_dictionary import UserDictionary
 from shards.errors import NotFoundError, unknown_name
 
 HAN_RUN = re.compile("[\u4e00-\u9fd5]+")
@@ -48,15 +51,16 @@ class Segmenter(Protocol):
         """
 
 
-def make_segmenter(name: str, hmm: bool = True) -> Segmenter:
+def make_segmenter(name: str, hmm: bool = True, user_dictionary: Path | None = None) -> Segmenter:
     """Return the engine of that name, with or without jieba's hidden Markov model for words outside the dictionary.
 
-    Raises UsageError for another name and NotFoundError when the package is not installed.
+    `user_dictionary` is a file in jieba's format (`pipeline.user_dictionary`). Raises UsageError for another name, NotFoundError
+    when the package or the file is missing, and InputError for a bad row of the file.
     """
     engine = _ENGINES.get(name)
     if engine is None:
         raise unknown_name("segmenter", name, _ENGINES)
-    return engine(hmm)
+    return engine(hmm, None if user_dictionary is None else UserDictionary.read(user_dictionary))
 
 
 def cut_words(segmenter: Segmenter, text: str) -> list[str]:
@@ -71,7 +75,7 @@ def cut_words(segmenter: Segmenter, text: str) -> list[str]:
 class JiebaSegmenter:
     """The reference itself: exact by definition, about 1 MB/s."""
 
-    def __init__(self, *, hmm: bool = True) -> None:
+    def __init__(self, *, hmm: bool = True, words: UserDictionary | None = None) -> None:
         jieba = _private_jieba()
         dictionary = jieba_folder() / "dict.txt"
         self._hmm = hmm
@@ -80,6 +84,8 @@ class JiebaSegmenter:
         with dictionary.open("rb") as file:
             self._tokenizer.FREQ, self._tokenizer.total = self._tokenizer.gen_pfdict(file)
         self._tokenizer.initialized = True
+        for word, frequency in words.words if words else ():
+            self._tokenizer.add_word(word, frequency)
         self._identity: dict[str, str | bool] = {
             "name": "jieba",
             "version": str(jieba.__version__),
@@ -89,10 +95,19 @@ class JiebaSegmenter:
         }
         if hmm:
             self._identity["hmm_sha256"] = HiddenMarkovModel().sha256
+        _add_identity(self._identity, words)
 
     @property
     def identity(self) -> dict[str, str | bool]:
         return dict(self._identity)
+
+    def frequencies(self, words: UserDictionary) -> tuple[dict[str, int], int]:
+        """Return the frequency that each added word has come to, and the total of all."""
+        return {word: int(self._tokenizer.FREQ[word]) for word, _ in words.words}, int(self._tokenizer.total)
+
+    def cut(self, text: str) -> Iterator[str]:
+        """Yield the words of any text, as jieba's own ``cut`` does."""
+        yield from self._tokenizer.cut(text, HMM=self._hmm)
 
     def word_starts(self, runs: str) -> NDArray[np.bool_]:
         """See `Segmenter.word_starts`."""
@@ -106,7 +121,7 @@ class JiebaSegmenter:
 class RjiebaSegmenter:
     """jieba in Rust: the reference's result but for near ties of the model, whose tables it holds rounded."""
 
-    def __init__(self, *, hmm: bool = True) -> None:
+    def __init__(self, *, hmm: bool = True, words: UserDictionary | None = None) -> None:
         try:
             import rjieba
         except ImportError:
@@ -116,6 +131,9 @@ class RjiebaSegmenter:
         # A new object: the module's own one may have had words added to it by other code of the process.
         self._engine = rjieba.Jieba()
         self._hmm = hmm
+        if words:
+            for word, frequency in JiebaSegmenter(hmm=False, words=words).frequencies(words)[0].items():
+                self._engine.add_word(word, frequency, "x")  # a tag has no say in cutting
         binary = Path(importlib.import_module("rjieba.rjieba").__file__ or "")
         self._identity: dict[str, str | bool] = {
             "name": "rjieba",
@@ -125,6 +143,7 @@ class RjiebaSegmenter:
             "dictionary": f"embedded in rjieba/{binary.name}",
             "hmm": hmm,
         }
+        _add_identity(self._identity, words)
 
     @property
     def identity(self) -> dict[str, str | bool]:
@@ -136,11 +155,19 @@ class RjiebaSegmenter:
         return _flags_of(np.fromiter(map(len, words), np.int64, len(words)), len(runs))
 
 
+@functools.cache
+def _plain_dictionary() -> Dictionary:
+    """Return jieba's own dictionary; made once a process, since it takes half a second and never changes."""
+    return Dictionary(jieba_folder() / "dict.txt")
+
+
 class NumpySegmenter:
     """jieba's algorithm over all runs of a block at once (`pipeline.dictionary`, `pipeline.hmm`), equal to the last bit."""
 
-    def __init__(self, *, hmm: bool = True) -> None:
-        self._dictionary = Dictionary(jieba_folder() / "dict.txt")
+    def __init__(self, *, hmm: bool = True, words: UserDictionary | None = None) -> None:
+        # jieba itself says what adding the words comes to, so that the two cannot differ.
+        added, total = JiebaSegmenter(hmm=False, words=words).frequencies(words) if words else ({}, None)
+        self._dictionary = Dictionary(jieba_folder() / "dict.txt", added=added, total=total) if words else _plain_dictionary()
         self._model = HiddenMarkovModel() if hmm else None
         self._identity: dict[str, str | bool] = {
             "name": "jieba-numpy",
@@ -151,6 +178,7 @@ class NumpySegmenter:
         }
         if self._model is not None:
             self._identity["hmm_sha256"] = self._model.sha256
+        _add_identity(self._identity, words)
 
     @property
     def identity(self) -> dict[str, str | bool]:
@@ -188,6 +216,11 @@ class NumpySegmenter:
         flags[np.arange(len(found)) + np.repeat(begins - places, lengths)] = found
 
 
+def _add_identity(identity: dict[str, str | bool], words: UserDictionary | None) -> None:
+    if words is not None:
+        identity["user_dictionary_sha256"] = words.sha256
+
+
 def _flags_of(lengths: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
     flags = np.zeros(size + 1, np.bool_)
     flags[0] = True
@@ -223,8 +256,8 @@ def _private_jieba() -> Any:
     return module
 
 
-_ENGINES: dict[str, Callable[[bool], Segmenter]] = {
-    "rjieba": lambda hmm: RjiebaSegmenter(hmm=hmm),
-    "jieba": lambda hmm: JiebaSegmenter(hmm=hmm),
-    "jieba-numpy": lambda hmm: NumpySegmenter(hmm=hmm),
+_ENGINES: dict[str, Callable[[bool, UserDictionary | None], Segmenter]] = {
+    "rjieba": lambda hmm, words: RjiebaSegmenter(hmm=hmm, words=words),
+    "jieba": lambda hmm, words: JiebaSegmenter(hmm=hmm, words=words),
+    "jieba-numpy": lambda hmm, words: NumpySegmenter(hmm=hmm, words=words),
 }

@@ -1,62 +1,114 @@
-"""Stages: small objects that take a document and return it, changed or not, or a `Drop` that says why it is left out.
-
-A recipe names its stages in order; `run_stages` puts each document through them and keeps the ledger.
-"""
+"""The stages of a recipe: which there are, how they are rebuilt from a recipe, and how documents go through them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from pipeline.clean import clean_text
+from pipeline.clean_stage import Clean, make_clean
+from pipeline.decontaminate import Decontaminate, prepare_decontamination
 from pipeline.documents import Document, Drop, Ledger
+from pipeline.filter_settings import parse_filters, stages_for
+from pipeline.filters import FILTER_STAGES, make_filter
+from pipeline.simplify import Simplify, make_simplify
+from pipeline.stage import Shortened, Stage
+from shards.errors import unknown_name
 
 
-class Stage(Protocol):
-    """One step on one document; no input or output of its own, no state."""
-
-    @property
-    def name(self) -> str: ...
-
-    def __call__(self, document: Document) -> Document | Drop: ...
+def default_stages() -> tuple[Stage, ...]:
+    """Return what every text goes through unless asked otherwise."""
+    return (Clean(),)
 
 
-@dataclass(frozen=True)
-class Clean:
-    """Clean every line; lines of which nothing is left go."""
+def chosen_stages(
+    *,
+    clean: Sequence[str],
+    simplify: bool,
+    filters: Sequence[str],
+    decontaminate: Sequence[str],
+    lang: str | None,
+    work_folder: Path,
+) -> tuple[Stage, ...]:
+    """Return the stages that the command line asks for, in order: clean, simplify, filters, decontaminate.
 
-    name: str = "clean"
+    clean: names of rules, none given for all of them; filters: ``NAME[=VALUE]`` texts; decontaminate: paths of task files, whose
+    n-grams are stored in `work_folder`; lang: of the corpus, None for several. Raises UsageError, NotFoundError and InputError.
+    """
+    stages: list[Stage] = [make_clean(clean) if clean else Clean()]
+    if simplify:
+        stages.append(make_simplify())
+    stages += stages_for(parse_filters(filters), lang)
+    if decontaminate:
+        stages.append(prepare_decontamination(decontaminate, work_folder))
+    return tuple(stages)
 
-    def __call__(self, document: Document) -> Document | Drop:
-        cleaned = [(text, row) for line, row in zip(document.lines, document.rows, strict=True) if (text := clean_text(line))]
-        if not cleaned:
-            return Drop(reason="empty")
-        lines, rows = zip(*cleaned, strict=True)
-        return Document(lines=lines, rows=rows)
+
+def make_stages(descriptions: Sequence[Mapping[str, Any]], work_folder: Path | None = None) -> tuple[Stage, ...]:
+    """Return the stages that a recipe describes, in order.
+
+    work_folder: where stages find files made for them before the build (`decontaminate`). Raises UsageError for a name that is
+    not known.
+    """
+    return tuple(_make(description, work_folder) for description in descriptions)
 
 
-STAGES: tuple[Stage, ...] = (Clean(),)
+def _make(description: Mapping[str, Any], work_folder: Path | None) -> Stage:
+    name = str(description["name"])
+    if name == "clean":
+        return make_clean(description["rules"])
+    if name == "simplify":
+        return Simplify.from_description(dict(description))
+    if name == "decontaminate":
+        return Decontaminate.from_description(description, work_folder)
+    if name in FILTER_STAGES:
+        return make_filter(description)
+    raise unknown_name("stage", name, ("clean", "simplify", "decontaminate", *FILTER_STAGES))
 
 
 def run_stages(documents: Iterable[Document], stages: Sequence[Stage], ledger: Ledger) -> Iterator[Document]:
-    """Yield the documents that every stage lets through; account for the rest, and for rows that a stage took out."""
+    """Yield the documents that every stage lets through; account for the rest, and for rows that a stage took out.
+
+    A row counts as dropped when none of its lines is left, under the reason of the first of them to go.
+    """
     for document in documents:
-        result = _run(document, stages)
+        result, lost = apply(document, stages)
+        if result is document:
+            ledger.keep(document.distinct_rows)
+            yield document
+            continue
+        kept: Sequence[int] = ()
         if isinstance(result, Drop):
             ledger.drop_document(result.reason)
-            ledger.drop_rows(set(document.rows), result.reason)
         else:
-            if len(result.rows) != len(document.rows):
-                ledger.drop_rows(set(document.rows) - set(result.rows), "empty")
+            kept = result.rows
             ledger.keep(result.distinct_rows)
+        if len(kept) != len(document.rows):
+            _drop_rows(document.rows, kept, lost, result.reason if isinstance(result, Drop) else "empty", ledger)
+        if isinstance(result, Document):
             yield result
 
 
-def _run(document: Document, stages: Sequence[Stage]) -> Document | Drop:
+def apply(document: Document, stages: Sequence[Stage]) -> tuple[Document | Drop, list[tuple[int, str]]]:
+    """Return a document after all stages, or why it is dropped, and the (row, reason) of the lines lost on the way."""
+    lost: list[tuple[int, str]] = []
     for stage in stages:
         result = stage(document)
+        if isinstance(result, Shortened):
+            lost += result.lost
+            result = result.result
         if isinstance(result, Drop):
-            return result
+            return result, lost
         document = result
-    return document
+    return document, lost
+
+
+def _drop_rows(rows: Sequence[int], kept: Sequence[int], lost: Sequence[tuple[int, str]], otherwise: str, ledger: Ledger) -> None:
+    reason_of: dict[int, str] = {}
+    for row, reason in lost:
+        reason_of.setdefault(row, reason)
+    by_reason: dict[str, set[int]] = {}
+    for row in set(rows).difference(kept):
+        by_reason.setdefault(reason_of.get(row, otherwise), set()).add(row)
+    for reason in sorted(by_reason):
+        ledger.drop_rows(by_reason[reason], reason)

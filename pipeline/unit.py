@@ -1,38 +1,47 @@
 """One unit → its shards: the whole chain from bytes to Arrow, a pure function of the unit and the recipe.
 
-Documents are gathered in batches of about a mebibyte of text, so that each step works on long arrays while memory holds one
-unit's tokens and one batch of its text.
+Documents are gathered in blocks of about a mebibyte of text, so that each step works on long arrays while memory holds one
+unit's tokens and one block of its text.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import resource
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.documents import Document, Ledger
-from pipeline.encode import Encoder
+from pipeline.drop_list import DROP_LIST, DropList, Listed
+from pipeline.guard import Guard
 from pipeline.layouts import LayoutKey, full, line, pairs
-from pipeline.plan import Unit, read_unit, unit_format
+from pipeline.load_tokenizer import load_tokenizer
+from pipeline.make_encoder import make_encoder
 from pipeline.recipe import Recipe
-from pipeline.segment import make_segmenter
+from pipeline.recipe_segmenter import segmenter_of
 from pipeline.sentence_stream import SentenceStream, join
-from pipeline.sentences import split_sentences
-from pipeline.stages import STAGES, run_stages
-from pipeline.tokenizer import Tokenizer
+from pipeline.stages import make_stages, run_stages
+from pipeline.stopwatch import Stopwatch
+from pipeline.text_block import TextBlock, batches
+from pipeline.units import Unit, read_unit, unit_format
 from shards.collate import separators_inside
 from shards.columns import Columns
-from shards.manifest import HISTOGRAM_BIN_TOKENS
+from shards.counter import Purpose
+from shards.manifest import HISTOGRAM_BIN_TOKENS, shard_name
+from shards.masks import MaskPolicy
+from shards.static_masks import with_static_masks
 from shards.writer import write_shard
 
-_BATCH_CHARACTERS = 1 << 19
+MAX_UNKNOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,11 @@ class UnitShard:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitReport:
-    """What became of one unit. `histogram`: upper bound of a length bin (tokens with special ones) → samples of train."""
+    """What became of one unit.
+
+    histogram: upper bound of a length bin (tokens with special ones) → samples of train; unknown: the most frequent characters
+    that the vocabulary lacks; seconds: time by part of the work; peak_bytes: resident memory of the process at most, so far.
+    """
 
     index: int
     shards: tuple[UnitShard, ...]
@@ -57,6 +70,10 @@ class UnitReport:
     documents: dict[str, Any]
     rows: dict[str, Any]
     rejects: dict[str, list[int]]
+    quarantined: list[dict[str, Any]]
+    unknown: dict[str, int]
+    seconds: dict[str, float]
+    peak_bytes: int
     elapsed_s: float
 
     def to_json_object(self) -> dict[str, Any]:
@@ -70,11 +87,13 @@ class UnitReport:
 class UnitBuilder:
     """Builds units of one recipe; holds what is costly to load (tokenizer, segmenter, caches)."""
 
-    def __init__(self, recipe: Recipe, tokenizer_folder: Path, out: Path, hash8: str) -> None:
+    def __init__(self, recipe: Recipe, tokenizer_folder: Path, out: Path, hash8: str, work_folder: Path | None = None) -> None:
         self.recipe, self.out, self.hash8 = recipe, out, hash8
-        self.tokenizer = Tokenizer.from_folder(tokenizer_folder)
-        segmenter = make_segmenter(recipe.segmenter["name"], hmm=recipe.segmenter["hmm"])
-        self.encoder = Encoder(self.tokenizer, segmenter)
+        self.tokenizer = load_tokenizer(tokenizer_folder)
+        segmenter = segmenter_of(recipe.segmenter, work_folder)
+        self.encoder = make_encoder(self.tokenizer, segmenter)
+        self.stages = make_stages(recipe.stages, work_folder)
+        self.duplicates = DropList.open(work_folder / DROP_LIST) if recipe.deduplication and work_folder is not None else None
         inside = separators_inside(self.tokenizer.pair_template) if recipe.layout == "pairs" else 0
         self.special_tokens = 2 + inside
         self.max_tokens = recipe.max_seq_len - self.special_tokens
@@ -82,20 +101,37 @@ class UnitBuilder:
     def build(self, unit: Unit) -> UnitReport:
         """Build one unit and commit its shards. Raises InputError and StorageError."""
         begun = time.perf_counter()
-        ledger = Ledger()
-        documents = run_stages(unit_format(unit).documents(read_unit(unit), unit.first_row, ledger), STAGES, ledger)
+        ledger, watch = Ledger(), Stopwatch()
+        guard = Guard(unit.path, self.recipe.on_error)
+        unknown: Counter[str] = Counter()
+        with watch.measure("read"):
+            read = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, ledger))
+        stages = self.stages if self.duplicates is None else (Listed(self.duplicates, unit.file_index), *self.stages)
+        documents = watch.each("clean", run_stages(watch.each("read", read), guard.stages(stages), ledger))
         parts: dict[str, list[SentenceStream]] = {"train": [], "heldout": []}
-        for batch in _batches(documents):
-            for split, stream in self._encode(batch, unit.lang, ledger):
-                parts[split].append(stream)
+        for batch in batches(documents):
+            done = guard.batch("encode", batch, partial(self._encode, unit.lang, watch), ledger)
+            if done is None:
+                continue
+            kept, (stream, lacking) = done
+            unknown.update(lacking)
+            with watch.measure("lay_out"):
+                for number in np.flatnonzero(np.bincount(stream.document, minlength=len(kept)) == 0).tolist():
+                    ledger.retract(kept[number], "no_tokens")
+                for split, part in self._split(kept, stream):
+                    if len(part):
+                        parts[split].append(part)
         shards: list[UnitShard] = []
         histogram: Counter[str] = Counter()
         for split, streams in parts.items():
-            if streams and len(stream := join(streams).cut_to(self.max_tokens)):
-                columns = self._lay_out(stream, unit)
+            with watch.measure("lay_out"), guard.whole("lay_out", unit.first_row):
+                columns = self._lay_out(join(streams).cut_to(self.max_tokens), unit, split) if streams else None
+            if columns is None:
+                continue
+            with watch.measure("write"):
                 shards.append(self._write(columns, split, unit))
-                if split == "train":
-                    histogram.update(self._histogram(columns))
+            if split == "train":
+                histogram.update(self._histogram(columns))
         return UnitReport(
             index=unit.index,
             shards=tuple(shards),
@@ -103,26 +139,28 @@ class UnitBuilder:
             documents={"read": ledger.documents_read, "kept": ledger.documents_kept, "dropped": dict(ledger.documents_dropped)},
             rows={"read": ledger.rows_read, "kept": ledger.rows_kept, "dropped": dict(ledger.rows_dropped)},
             rejects=ledger.rejects,
+            quarantined=guard.report(),
+            unknown=dict(unknown.most_common(MAX_UNKNOWN)),
+            seconds=dict(watch.seconds),
+            peak_bytes=peak_bytes(),
             elapsed_s=time.perf_counter() - begun,
         )
 
-    def _encode(self, documents: list[Document], lang: str, ledger: Ledger) -> Iterator[tuple[str, SentenceStream]]:
-        sentences: list[str] = []
-        owners: list[int] = []
-        rows: list[int] = []
-        for number, document in enumerate(documents):
-            for text, row in zip(document.lines, document.rows, strict=True):
-                pieces = [text] if self.recipe.layout == "line" else split_sentences(text, lang)
-                sentences += pieces
-                owners += [number] * len(pieces)
-                rows += [row] * len(pieces)
-        encoded = self.encoder.encode(sentences)
-        stream = SentenceStream(
-            ids=encoded.ids, word_start=encoded.word_start, offsets=encoded.offsets,
-            document=np.asarray(owners, np.int64), row=np.asarray(rows, np.int64),
-        ).without_empty()  # fmt: skip
-        for number in np.setdiff1d(np.arange(len(documents)), stream.document).tolist():
-            ledger.retract(documents[number], "no_tokens")
+    def _encode(self, lang: str, watch: Stopwatch, documents: list[Document]) -> tuple[SentenceStream, Mapping[str, int]]:
+        """Return the sentences of some documents, and how often each character was unknown."""
+        with watch.measure("sentences"):
+            block = TextBlock.of(documents)
+            bounds, line_of_sentence = block.sentences(None if self.recipe.layout == "line" else lang)
+        with watch.measure("encode"):
+            encoded = self.encoder.encode(block.text, bounds)
+        with watch.measure("lay_out"):
+            stream = SentenceStream(
+                ids=encoded.ids, word_start=encoded.word_start, offsets=encoded.offsets,
+                document=block.document[line_of_sentence], row=block.row[line_of_sentence],
+            ).without_empty()  # fmt: skip
+        return stream, encoded.unknown
+
+    def _split(self, documents: list[Document], stream: SentenceStream) -> Iterator[tuple[str, SentenceStream]]:
         held = np.array([is_held_out(document, self.recipe.heldout) for document in documents], np.bool_)
         if not held.any():
             yield "train", stream
@@ -131,17 +169,24 @@ class UnitBuilder:
         yield "train", stream.select(np.flatnonzero(~of_sentence))
         yield "heldout", stream.select(np.flatnonzero(of_sentence))
 
-    def _lay_out(self, stream: SentenceStream, unit: Unit) -> Columns:
+    def _lay_out(self, stream: SentenceStream, unit: Unit, split: str) -> Columns:
         recipe = self.recipe
+        key = LayoutKey(seed=recipe.seed, file_index=unit.file_index, first_row=unit.first_row)
+        special_ids = self.tokenizer.special_ids
         if recipe.layout == "pairs":
-            key = LayoutKey(seed=recipe.seed, file_index=unit.file_index, first_row=unit.first_row)
-            return pairs(stream, self.max_tokens, recipe.short_seq_prob, key, unit.file_index)
-        if recipe.layout == "full":
-            return full(stream, self.max_tokens, self.tokenizer.special_ids.sep, unit.file_index)
-        return line(stream, unit.file_index)
+            columns = pairs(stream, self.max_tokens, recipe.short_seq_prob, key, unit.file_index)
+        elif recipe.layout == "full":
+            columns = full(stream, self.max_tokens, special_ids.sep, unit.file_index)
+        else:
+            columns = line(stream, unit.file_index)
+        if recipe.masking["kind"] == "dynamic":
+            return columns
+        copies = int(recipe.masking["copies"]) if split == "train" else 1
+        policy = MaskPolicy(rate=float(recipe.masking["rate"]))
+        return with_static_masks(columns, copies, key.of(Purpose.STATIC_MASKS), policy, special_ids, self.tokenizer.vocab_size)
 
     def _write(self, columns: Columns, split: str, unit: Unit) -> UnitShard:
-        name = f"{split}-{self.hash8}-{unit.index:05d}.arrow"
+        name = shard_name(split, self.hash8, unit.index)
         digest = write_shard(self.out / name, columns)
         tokens = int(columns.offsets[-1])
         return UnitShard(file=name, split=split, rows=len(columns), tokens=tokens, bytes=digest.size, sha256=digest.sha256)
@@ -153,22 +198,15 @@ class UnitBuilder:
         return Counter({f"{bound:05d}": int(count) for bound, count in zip(*np.unique(bins, return_counts=True), strict=True)})
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += sum(map(len, document.lines))
-        if characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def peak_bytes() -> int:
+    """Return the most memory that this process has had resident so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def is_held_out(document: Document, share: float) -> bool:
     """Return whether a document is kept from training: by a hash of its cleaned text, so that copies go the same way."""
     if share <= 0.0:
         return False
-    digest = hashlib.sha256("\n".join(document.lines).encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < share * 2.0**64

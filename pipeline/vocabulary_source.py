@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import fsspec
-
 from pipeline.documents import Ledger
 from pipeline.inputs import InputFile
-from pipeline.plan import MIB, FileScan
-from pipeline.readers import FORMATS
-from pipeline.stages import STAGES, run_stages
+from pipeline.scan import MIB, FileScan
+from pipeline.stage import Stage
+from pipeline.stages import run_stages
+from pipeline.units import first_bytes, make_plan, unit_format
 
 MAX_SAMPLE_BYTES_PER_FILE = 64 * MIB
 MAX_SAMPLE_BYTES = 512 * MIB
@@ -21,15 +20,10 @@ def sample_bytes_per_file(files: int) -> int:
     return min(MAX_SAMPLE_BYTES_PER_FILE, max(MAX_SAMPLE_BYTES // max(files, 1), 64 << 10))
 
 
-def sample_texts(files: Sequence[InputFile], scans: Sequence[FileScan], max_bytes: int) -> Iterator[str]:
-    """Yield the cleaned lines of the documents in the first `max_bytes` of each file; a document cut there is left out."""
-    for file, scan in zip(files, scans, strict=True):
-        with fsspec.open(file.url, "rb") as stream:
-            data: bytes = stream.read(max_bytes)
-        format = FORMATS[scan.format]
-        if len(data) < scan.size:
-            cut = data.rfind(b"\n") + 1
-            borders = [found.end() for found in format.border.finditer(data)]
-            data = data[: borders[-1] if borders else cut]
-        for document in run_stages(format.documents(data, 1, Ledger()), STAGES, Ledger()):
+def sample_texts(
+    files: Sequence[InputFile], scans: Sequence[FileScan], max_bytes: int, stages: Sequence[Stage]
+) -> Iterator[str]:  # fmt: skip
+    """Yield the lines, after `stages`, of the documents in the first `max_bytes` of each file; one cut there is left out."""
+    for unit, data in first_bytes(make_plan(files, scans), max_bytes):
+        for document in run_stages(unit_format(unit).documents(data, unit.first_row, Ledger()), stages, Ledger()):
             yield from document.lines

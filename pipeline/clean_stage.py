@@ -1,0 +1,111 @@
+"""The cleaning stage: rules on characters, on wiki markup and on whole lines, over a document at once.
+
+Most lines need nothing; `pipeline.look_ahead` tells which may, and only those are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from pipeline.boilerplate import BOILERPLATE_LINES, BOILERPLATE_RULE
+from pipeline.clean import CLEAN_RULES, REQUIRED_RULES, TOUCHED, make_clean_text
+from pipeline.clean_markup import MARKUP_BEGINNINGS, MARKUP_CHARACTERS, MARKUP_RULE, remove_markup
+from pipeline.documents import Document, Drop
+from pipeline.look_ahead import LookAhead
+from pipeline.stage import Shortened, keep_lines
+from shards.errors import UsageError, unknown_name
+
+RULES: tuple[str, ...] = (*CLEAN_RULES, MARKUP_RULE, BOILERPLATE_RULE)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Clean every line; lines of which nothing is left go, as ``empty``, ``markup`` or ``boilerplate``.
+
+    rules: those of `RULES` to apply, in that order. Idempotent.
+    """
+
+    rules: tuple[str, ...] = RULES
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"name": "clean", "rules": list(self.rules)}
+
+    def __call__(self, document: Document) -> Document | Shortened | Drop:
+        numbers = self._look_ahead.lines(document.text)
+        if not numbers:
+            return document
+        lines = document.text.split("\n")
+        lost: list[tuple[int, str]] = []
+        changed = False
+        for number in numbers:
+            line, reason = self._clean_line(lines[number])
+            if not line:
+                lost.append((document.rows[number], reason))
+            changed |= line != lines[number]
+            lines[number] = line
+        return keep_lines(document, lines, lost) if changed else document
+
+    def _clean_line(self, line: str) -> tuple[str, str]:
+        """Return a line after all rules, and the reason why it is empty if it is."""
+        text = self._clean_text(line)
+        if not text:
+            return "", "empty"
+        if self._markup:
+            text = remove_markup(text, self._clean_text)
+            if not text:
+                return "", "markup"
+        return ("", "boilerplate") if text in self._boilerplate else (text, "")
+
+    @cached_property
+    def _markup(self) -> bool:
+        return MARKUP_RULE in self.rules
+
+    @cached_property
+    def _boilerplate(self) -> frozenset[str]:
+        return BOILERPLATE_LINES if BOILERPLATE_RULE in self.rules else frozenset()
+
+    @cached_property
+    def _look_ahead(self) -> LookAhead:
+        return _look_ahead(self._markup, self._boilerplate)
+
+    @cached_property
+    def _clean_text(self) -> Callable[[str], str]:
+        return make_clean_text(self.rules)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross process boundaries without what is cached."""
+        return Clean, (self.rules,)
+
+
+@cache
+def _look_ahead(markup: bool, boilerplate: frozenset[str]) -> LookAhead:
+    touched = re.compile(f"[{TOUCHED}{MARKUP_CHARACTERS if markup else ''}]")
+    return LookAhead(touched, MARKUP_BEGINNINGS if markup else "", ("  ", "''") if markup else ("  ",), boilerplate)
+
+
+def make_clean(rules: Sequence[str]) -> Clean:
+    """Return the stage that applies the named rules, and those that every text needs.
+
+    A name may leave out its version; ``all`` and ``none`` stand for every rule and for the required ones alone. Raises UsageError
+    for a rule, or a version of one, that is not known.
+    """
+    by_name = {rule.partition("@")[0]: rule for rule in RULES}
+    wanted = set(REQUIRED_RULES)
+    for rule in rules:
+        name, _, version = rule.partition("@")
+        if name in ("all", "none") and not version:
+            if len(rules) > 1:
+                raise UsageError(f"{name!r} stands alone among cleaning rules", got=" ".join(rules))
+            wanted |= set(RULES) if name == "all" else set()
+        elif name not in by_name:
+            raise unknown_name("cleaning rule", rule, by_name)
+        elif version and rule != by_name[name]:
+            raise UsageError("this version applies another cleaning rule", expected=by_name[name], got=rule)
+        else:
+            wanted.add(by_name[name])
+    return Clean(tuple(rule for rule in RULES if rule in wanted))

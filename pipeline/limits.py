@@ -1,0 +1,28 @@
+"""The caps on input from strangers: what is refused or left out, so that memory, disk and time stay bounded.
+
+Each is read where it is applied, so that a test can lower it. A file above a cap of bytes, members or ratio is an error that
+names it; a row above `MAX_LINE_BYTES` is left out and counted as ``line_too_long``.
+"""
+
+from __future__ import annotations
+
+MIB = 1 << 20
+
+# A row longer than this is dropped; held in memory at most once by whoever reads.
+MAX_LINE_BYTES = 64 * MIB
+# A document may reach this far beyond the size of a unit; where a format cannot be cut inside documents, longer is an error.
+MAX_DOCUMENT_BYTES = 64 * MIB
+# Decompressed over compressed bytes. Text reaches 3 to 10, a log file 30, gzip at most 1,032.
+MAX_RATIO = 200
+# Below this many decompressed bytes the ratio does not matter.
+RATIO_FLOOR_BYTES = 16 * MIB
+# Of one decompressed file or member, and of all members of an archive.
+MAX_DECOMPRESSED_BYTES = 1 << 40
+MAX_MEMBERS = 100_000
+MAX_NAME_CHARACTERS = 1024
+# What tarfile holds in memory for the name and the attributes of one member.
+MAX_TAR_HEADER_BYTES = MIB
+# What zipfile holds in memory: the list of all members.
+MAX_ZIP_DIRECTORY_BYTES = 32 * MIB
+# xz streams say how much memory they need; a level 9 stream needs 65 MiB.
+MAX_XZ_MEMORY_BYTES = 192 * MIB

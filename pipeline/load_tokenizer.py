@@ -1,0 +1,92 @@
+"""One loader for every kind of tokenizer: the kind is told by what the files hold.
+
+A folder is one of ours, or a checkpoint's of transformers or PaddleNLP. Looked at in this order:
+
+1. ``wordloom_tokenizer.json``: names its kind (a RoFormer word vocabulary).
+2. ``tokenizer.json``: WordPiece or byte-level BPE by its ``model.type``.
+3. ``vocab.json`` and ``merges.txt``: byte-level BPE.
+4. ``vocab.txt``: WordPiece, or RoFormer's words. The format is the same; a vocabulary of which at least 5 % are tokens of several
+   Han characters holds words, since WordPiece parts every Han character from its neighbours and could never reach them
+   (RoFormer's base vocabulary: 80 %; bert-base-chinese, bert-base-uncased, RoFormerV2's characters: none).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import VocabularyError
+from pipeline.tokenizer import KINDS, Tokenizer
+from pipeline.tokenizer_byte_bpe import ByteBpeTokenizer
+from pipeline.tokenizer_files import MAX_FILE_BYTES, configuration, configured_case, read_rows
+from pipeline.tokenizer_roformer_word import DESCRIPTION, RoFormerWordTokenizer
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer
+from shards.canonical import read_json_object
+from shards.errors import NotFoundError, unknown_name
+
+AUTO = "auto"
+WORD_SHARE = 0.05
+_SEVERAL_HAN = re.compile("[\u4e00-\u9fd5]{2,}")
+
+
+def load_tokenizer(path: str | Path, kind: str = AUTO) -> Tokenizer:
+    """Read a tokenizer from a file or a folder; `kind` is ``auto`` or one of KINDS, which the files must then fit.
+
+    Raises NotFoundError, VocabularyError for what is no tokenizer or one of another kind, UsageError for an unknown `kind`.
+    """
+    if kind not in (AUTO, *KINDS):
+        raise unknown_name("tokenizer kind", kind, (AUTO, *KINDS))
+    path = Path(path)
+    if not path.exists():
+        raise NotFoundError("no such vocabulary file", where=path)
+    tokenizer = _from_folder(path, kind) if path.is_dir() else _from_file(path, kind)
+    if kind not in (AUTO, tokenizer.kind):
+        raise VocabularyError("the tokenizer is of another kind", where=path, expected=kind, got=tokenizer.kind)
+    return tokenizer
+
+
+def looks_like_words(vocab: Sequence[str]) -> bool:
+    """Return whether at least 5 % of the tokens are several Han characters, which WordPiece could never reach."""
+    return sum(1 for token in vocab if _SEVERAL_HAN.fullmatch(token)) >= WORD_SHARE * max(len(vocab), 1)
+
+
+def _from_folder(folder: Path, kind: str) -> Tokenizer:
+    if (folder / DESCRIPTION).is_file():
+        return RoFormerWordTokenizer.from_folder(folder)
+    listed, described = folder / "vocab.txt", folder / "tokenizer.json"
+    jieba = str(configuration(folder).get("tokenizer_class", "")).startswith("RoFormerTokenizer")
+    # transformers stores a RoFormer tokenizer with BERT's pre-tokenizer in the place of its own.
+    if described.is_file() and kind != "roformer-word" and not (jieba and listed.is_file()):
+        if _model_type(described) == "BPE":
+            return ByteBpeTokenizer.from_folder(folder)
+        return WordPieceTokenizer.from_folder(folder)
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return ByteBpeTokenizer.from_files(folder / "vocab.json", folder / "merges.txt")
+    if listed.is_file():
+        return _from_rows(listed, kind, configured_case(folder))
+    raise NotFoundError("no tokenizer here", where=folder, expected="tokenizer.json or vocab.txt, or vocab.json and merges.txt")
+
+
+def _from_file(path: Path, kind: str) -> Tokenizer:
+    if path.name == DESCRIPTION:
+        return RoFormerWordTokenizer.from_folder(path.parent)
+    if path.suffix != ".json":
+        if path.name == "merges.txt":
+            return ByteBpeTokenizer.from_files(path.with_name("vocab.json"), path)
+        return _from_rows(path, kind, None)
+    if "model" in read_json_object(path, max_bytes=MAX_FILE_BYTES):
+        return ByteBpeTokenizer.from_json_file(path) if _model_type(path) == "BPE" else WordPieceTokenizer.from_json_file(path)
+    return ByteBpeTokenizer.from_files(path, path.with_name("merges.txt"))
+
+
+def _from_rows(path: Path, kind: str, lowercase: bool | None) -> Tokenizer:
+    vocab = read_rows(path)
+    if kind == "roformer-word" or (kind == AUTO and looks_like_words(vocab)):
+        return RoFormerWordTokenizer.from_vocab(vocab, lowercase=lowercase, where=path)
+    return WordPieceTokenizer.from_vocab(vocab, lowercase=lowercase, where=path)
+
+
+def _model_type(path: Path) -> object:
+    model = read_json_object(path, max_bytes=MAX_FILE_BYTES).get("model")
+    return model.get("type") if isinstance(model, dict) else None

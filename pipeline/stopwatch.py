@@ -1,0 +1,41 @@
+"""How long each part of the work took, for the data card."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+class Stopwatch:
+    """Adds up seconds by name; a stretch measured inside another counts for its own name alone."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._inside_s = 0.0
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Count the block for `name`."""
+        begun, outside_s = time.perf_counter(), self._inside_s
+        self._inside_s = 0.0
+        try:
+            yield
+        finally:
+            took_s = time.perf_counter() - begun
+            self.seconds[name] += took_s - self._inside_s  # type: ignore[assignment]  # a Counter of floats
+            self._inside_s = outside_s + took_s
+
+    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items; count the making of each for `name`."""
+        iterator = iter(items)
+        while True:
+            with self.measure(name):
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
