@@ -92,7 +92,8 @@ class Checkpoint:
 class SavedModel:
     """A trained encoder on disk, for fine-tuning or for training on.
 
-    `name` is the run's name; `fingerprint` identifies the checkpoint's exact bytes.
+    `name` is the run's name; `fingerprint` identifies the checkpoint's exact bytes; `objective` is what it was trained for, None
+    for weights that came from elsewhere.
     """
 
     path: Path
@@ -102,6 +103,7 @@ class SavedModel:
     tokenizer_folder: Path
     tokenizer_hash: str
     fingerprint: str
+    objective: str | None = None
 
     def weights(self) -> Tensors:
         """Read the weights by structured name."""
@@ -267,7 +269,8 @@ def find_checkpoint(path: Path, say: Callable[[str], None] = print) -> Checkpoin
 def resolve_model(path: str | Path, *, say: Callable[[str], None] = print) -> SavedModel:
     """Return the model that `path` means, see `find_checkpoint`."""
     checkpoint = find_checkpoint(Path(path), say)
-    tokenizer_hash = checkpoint.state().get("tokenizer_hash")
+    state = checkpoint.state()
+    tokenizer_hash, training = state.get("tokenizer_hash"), state.get("training")
     if not isinstance(tokenizer_hash, str):
         raise CheckpointError("state.json does not name the tokenizer", where=checkpoint.path)
     owner = checkpoint.path.resolve()
@@ -279,6 +282,7 @@ def resolve_model(path: str | Path, *, say: Callable[[str], None] = print) -> Sa
         tokenizer_folder=checkpoint.path / TOKENIZER,
         tokenizer_hash=tokenizer_hash,
         fingerprint=checkpoint.fingerprint,
+        objective=training.get("objective") if isinstance(training, dict) else None,
     )
 
 

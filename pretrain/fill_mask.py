@@ -47,6 +47,8 @@ def encode_masked(text: str, tokenizer: Tokenizer) -> MaskedIds:
     special, parts = tokenizer.special_ids, text.split(MASK)
     if len(parts) == 1:
         raise UsageError(f"the text has no {MASK}", got=repr(text), hint=f"Write {MASK} where a token is to be guessed")
+    if tokenizer.kind == "byte-bpe":  # the space before a mask belongs to the masked token, as everywhere in running text
+        parts = [part.rstrip() for part in parts]
     ids, positions = [special.cls, *tokenizer.encode(parts[0])], []
     for part in parts[1:]:
         positions.append(len(ids))
@@ -64,7 +66,15 @@ def rank(logits_V: npt.NDArray[np.floating[Any]], tokenizer: Tokenizer, top_k: i
     special = tokenizer.special_ids
     excluded = {special.pad, special.unk, special.cls, special.sep, special.mask}
     order = [int(i) for i in np.argsort(-shares_V, kind="stable") if int(i) not in excluded]
-    return [Candidate(token=tokenizer.token(i), probability=float(shares_V[i])) for i in order[:top_k]]
+    return [Candidate(token=_shown(i, tokenizer), probability=float(shares_V[i])) for i in order[:top_k]]
+
+
+def _shown(id: int, tokenizer: Tokenizer) -> str:
+    """Return a token to show: as text if byte-level and whole characters, else as the vocabulary spells it."""
+    if tokenizer.kind != "byte-bpe":
+        return tokenizer.token(id)
+    text = tokenizer.decode([id])
+    return tokenizer.token(id) if "\ufffd" in text else text
 
 
 def fill(text: str, candidates: Sequence[Sequence[Candidate]]) -> str:
@@ -99,13 +109,13 @@ def predict(saved: SavedModel, masked: MaskedIds, *, device: str) -> npt.NDArray
 
 def body(options: argparse.Namespace) -> Outcome:
     """Run the command."""
-    from pipeline.tokenizer import Tokenizer
+    from pipeline.load_tokenizer import load_tokenizer
     from pretrain.checkpoint import resolve_model
 
     if options.top_k < 1:
         raise UsageError("--top-k is wrong", expected="at least 1", got=options.top_k)
     saved = resolve_model(options.model)
-    tokenizer = Tokenizer.from_folder(saved.tokenizer_folder)
+    tokenizer = load_tokenizer(saved.tokenizer_folder)
     if tokenizer.vocab_size != saved.config.vocab_size:
         raise MismatchError(
             "tokenizer and network have different vocabularies",

@@ -1,48 +1,38 @@
-"""What stands on the encoder: masked language model and sentence order heads, pooler, classifier, and the losses.
+"""What stands on the encoder, whichever it is: heads of pretraining and of fine-tuning, and the models they make with it.
+
+A model's encoder hangs below the name that PaddleNLP gives it (`ModelConfig.prefix`), with its pooler inside where it has one. A
+network without pooler (RoFormerV2) lets the first token stand for the row as it is.
 
 Legend: B rows of the batch, L padded length, D hidden size, E embedding size, V vocabulary, M masked tokens, C classes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from pretrain.config import ModelConfig
-from pretrain.roformer import LayerNorm, Linear, RoFormer, dropout, gelu
+from pretrain.encoders import build_encoder
+from pretrain.errors import ModelError
+from pretrain.layers import LayerNorm, Linear, dropout, gelu
 
-IGNORED_LABEL = -100
-
-
-def build_encoder(config: ModelConfig) -> RoFormer:
-    """Return a freshly initialised encoder; `paddle.seed` before the call fixes its weights."""
-    return RoFormer(config)
+POOLINGS = ("cls", "mean")
+_ACTIVATIONS = {"tanh": paddle.tanh, "gelu": gelu}
 
 
 class Pooler(nn.Layer):
-    """tanh(Linear(first token)): x_BD → x_BD."""
+    """activation(Linear(first token)): x_BD → x_BD. The activation is tanh unless the config says otherwise."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size, config)
+        self._activation = _ACTIVATIONS.get(config.pool_act)
 
     def forward(self, first_BD: Tensor) -> Tensor:
-        return paddle.tanh(self.dense(first_BD))
-
-
-def _encoder_with_pooler(config: ModelConfig) -> RoFormer:
-    # The pooler hangs below the encoder, as ``roformer.pooler.dense``, because PaddleNLP's weights have it there.
-    encoder = build_encoder(config)
-    encoder.pooler = Pooler(config)
-    return encoder
-
-
-def _first_rows(input_ids_BL: Tensor) -> Tensor:
-    rows, length = input_ids_BL.shape
-    return paddle.arange(rows, dtype="int64") * length
+        pooled_BD = self.dense(first_BD)
+        return pooled_BD if self._activation is None else self._activation(pooled_BD)
 
 
 class MLMHead(nn.Layer):
@@ -59,30 +49,67 @@ class MLMHead(nn.Layer):
         return paddle.matmul(x_ME, word_embeddings_VE, transpose_y=True) + self.decoder_bias
 
 
+class TiedDecoder(nn.Layer):
+    """The transposed word embeddings and nothing else, RoFormerV2's MLM head: x_MD → logits_MV."""
+
+    def forward(self, hidden_MD: Tensor, word_embeddings_VD: Tensor) -> Tensor:
+        return paddle.matmul(hidden_MD, word_embeddings_VD, transpose_y=True)
+
+
 class PretrainingHeads(nn.Layer):
-    """The two heads of pretraining under the names that PaddleNLP gives them."""
+    """The two heads of pretraining under the names that PaddleNLP gives them in RoFormer and BERT."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.predictions = MLMHead(config)
+        self.predictions = MLMHead(config) if config.has_bias else TiedDecoder()
         self.seq_relationship = Linear(config.hidden_size, 2, config)
+
+
+class DiscriminatorHead(nn.Layer):
+    """Was this token replaced? Linear → gelu → Linear: x_RD → logits_R, as in ELECTRA (Clark et al. 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.hidden_size, config)
+        self.dense_prediction = Linear(config.hidden_size, 1, config)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.dense_prediction(gelu(self.dense(hidden))).squeeze(-1)
+
+
+def _attach_encoder(model: nn.Layer, config: ModelConfig, *, pooler: bool) -> nn.Layer:
+    """Build an encoder below `model` under its name; `model` must not have other sublayers yet, which keeps seeds' meaning."""
+    encoder = build_encoder(config)
+    if pooler and config.has_pooler:
+        encoder.pooler = Pooler(config)
+    model.add_sublayer(config.prefix, encoder)
+    return encoder
+
+
+def _pooled(encoder: nn.Layer, first_BD: Tensor) -> Tensor:
+    return encoder.pooler(first_BD) if encoder.config.has_pooler else first_BD
+
+
+def _first_rows(input_ids_BL: Tensor) -> Tensor:
+    rows, length = input_ids_BL.shape
+    return paddle.arange(rows, dtype="int64") * length
 
 
 class PretrainingModel(nn.Layer):
     """Encoder, masked language model and sentence order prediction.
 
-    Weights: ``roformer.*`` (the encoder and ``roformer.pooler.dense``), ``cls.predictions.*``, ``cls.seq_relationship.*``.
+    Weights: ``<prefix>.*`` (the encoder and its ``pooler.dense``), ``cls.predictions.*``, ``cls.seq_relationship.*``.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.roformer = _encoder_with_pooler(config)
+        _attach_encoder(self, config, pooler=True)
         self.cls = PretrainingHeads(config)
 
     @property
-    def encoder(self) -> RoFormer:
-        return self.roformer
+    def encoder(self) -> Any:
+        return getattr(self, self.config.prefix)
 
     def forward(
         self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor, masked_positions_M: Tensor
@@ -92,70 +119,64 @@ class PretrainingModel(nn.Layer):
         masked_positions_M: numbers b·L + l of the tokens to predict; there may be none. Raises ModelError for rows longer
         than the model takes.
         """
-        masked = masked_positions_M.shape[0]
+        masked, encoder = masked_positions_M.shape[0], self.encoder
         rows_R = paddle.concat([masked_positions_M, _first_rows(input_ids_BL)])
-        hidden_RD = self.roformer(input_ids_BL, token_type_ids_BL, lengths_B, rows_R)
-        mlm_logits_MV = self.cls.predictions(hidden_RD[:masked], self.roformer.embeddings.word_embeddings.weight)
-        sop_logits_B2 = self.cls.seq_relationship(self.roformer.pooler(hidden_RD[masked:]))
+        hidden_RD = encoder(input_ids_BL, token_type_ids_BL, lengths_B, rows_R)
+        mlm_logits_MV = self.cls.predictions(hidden_RD[:masked], encoder.embeddings.word_embeddings.weight)
+        sop_logits_B2 = self.cls.seq_relationship(_pooled(encoder, hidden_RD[masked:]))
         return mlm_logits_MV, sop_logits_B2
 
 
-class PretrainingLosses(NamedTuple):
-    """Sums over one micro-batch, 0-d tensors; a mean over the global batch is Σ sums / Σ counts.
-
-    Sums are float32 and carry gradients; counts are int64: labels that are not ignored, and those predicted correctly.
-    """
-
-    mlm_sum: Tensor
-    mlm_count: Tensor
-    mlm_correct: Tensor
-    sop_sum: Tensor
-    sop_count: Tensor
-    sop_correct: Tensor
-
-
-def pretraining_losses(
-    mlm_logits_MV: Tensor, masked_labels_M: Tensor, sop_logits_B2: Tensor, sop_labels_B: Tensor
-) -> PretrainingLosses:
-    """Return summed cross entropies (in nats) and counts; labels of -100 are ignored.
-
-    Without any label a sum is exactly 0, and so are its gradients.
-    """
-    return PretrainingLosses(*_cross_entropy(mlm_logits_MV, masked_labels_M), *_cross_entropy(sop_logits_B2, sop_labels_B))
-
-
-def summed_cross_entropy(logits_RC: Tensor, labels_R: Tensor) -> Tensor:
-    """Return the sum of the rows' cross entropies in nats, a 0-d float32 tensor; rows labelled -100 add exactly 0."""
-    # Half precision would overflow in a sum over thousands of tokens.
-    logits_RC = logits_RC.astype("float32") if logits_RC.dtype in (paddle.float16, paddle.bfloat16) else logits_RC
-    return F.cross_entropy(logits_RC, labels_R, ignore_index=IGNORED_LABEL, reduction="sum")
-
-
-def _cross_entropy(logits_RC: Tensor, labels_R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    total = summed_cross_entropy(logits_RC, labels_R)
-    with paddle.no_grad():
-        count = (labels_R != IGNORED_LABEL).sum()
-        if labels_R.shape[0] == 0:
-            return total, count, count
-        correct = (logits_RC.argmax(axis=-1) == labels_R).sum()
-    return total, count, correct
-
-
 class SequenceClassifier(nn.Layer):
-    """Encoder → pooler → dropout → Linear: a batch → logits_BC. Weights: ``roformer.*`` as in pretraining, ``classifier.*``."""
+    """Encoder → one vector a row → dropout → Linear: a batch → logits_BC. Weights: ``<prefix>.*``, ``classifier.*``.
+
+    pooling: "cls" takes the first token through the pooler; "mean" averages the row's tokens, special ones included, and has no
+    pooler. Raises ModelError for another.
+    """
+
+    def __init__(self, config: ModelConfig, num_classes: int, dropout: float = 0.1, *, pooling: str = "cls") -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ModelError("unknown pooling", expected=POOLINGS, got=repr(pooling))
+        self.config = config
+        _attach_encoder(self, config, pooler=pooling == "cls")
+        self.classifier = Linear(config.hidden_size, num_classes, config)
+        self._dropout, self._pooling = dropout, pooling
+
+    @property
+    def encoder(self) -> Any:
+        return getattr(self, self.config.prefix)
+
+    def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        if self._pooling == "cls":
+            first_BD = self.encoder(input_ids_BL, token_type_ids_BL, lengths_B, _first_rows(input_ids_BL))
+            pooled_BD = _pooled(self.encoder, first_BD)
+        else:
+            pooled_BD = mean_of_tokens(self.encoder(input_ids_BL, token_type_ids_BL, lengths_B), lengths_B)
+        return self.classifier(dropout(pooled_BD, self._dropout, training=self.training))
+
+
+def mean_of_tokens(hidden_BLD: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return the mean over each row's tokens, without padding, [B, D]."""
+    is_real_BL = paddle.arange(hidden_BLD.shape[1], dtype=lengths_B.dtype).unsqueeze(0) < lengths_B.unsqueeze(1)
+    share_BL = is_real_BL.astype(hidden_BLD.dtype) / lengths_B.astype(hidden_BLD.dtype).unsqueeze(1)
+    return paddle.matmul(share_BL.unsqueeze(1), hidden_BLD).squeeze(1)
+
+
+class TokenClassifier(nn.Layer):
+    """Encoder, without pooler → dropout → Linear: a batch → logits_BLC. Weights: ``<prefix>.*``, ``classifier.*``."""
 
     def __init__(self, config: ModelConfig, num_classes: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.config = config
-        self.roformer = _encoder_with_pooler(config)
+        _attach_encoder(self, config, pooler=False)
         self.classifier = Linear(config.hidden_size, num_classes, config)
         self._dropout = dropout
 
     @property
-    def encoder(self) -> RoFormer:
-        return self.roformer
+    def encoder(self) -> Any:
+        return getattr(self, self.config.prefix)
 
     def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        first_BD = self.roformer(input_ids_BL, token_type_ids_BL, lengths_B, _first_rows(input_ids_BL))
-        pooled_BD = dropout(self.roformer.pooler(first_BD), self._dropout, training=self.training)
-        return self.classifier(pooled_BD)
+        hidden_BLD = self.encoder(input_ids_BL, token_type_ids_BL, lengths_B)
+        return self.classifier(dropout(hidden_BLD, self._dropout, training=self.training))

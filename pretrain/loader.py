@@ -31,11 +31,13 @@ from shards import errors
 from shards.collate import NO_PAIR, BatchPlan, collate
 from shards.order import SampleOrder
 from shards.reader import Split
+from shards.sampling import sampling_draws
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 INPUT_KEYS = ("input_ids", "token_type_ids", "lengths", "masked_positions")  # the order of PretrainingModel's arguments
 LABEL_KEYS = ("masked_labels", "sop_labels")
+DRAWS = "draws"
 _WATCH_INTERVAL_S = 0.5
 
 
@@ -43,13 +45,22 @@ class MicroBatches:
     """The micro-batches of one rank: number i belongs to step ``i // per_step + 1``. A map-style data set for paddle.
 
     Each is the dictionary of `shards.collate.collate`, with three more int64 arrays: counts [3] (masked tokens, sentence
-    pairs, tokens with specials), epochs [B] and set_index [B] (which of the data sets each sample is from).
+    pairs, tokens with specials), epochs [B] and set_index [B] (which of the data sets each sample is from). With `draws`, there
+    is float64[M] `draws` too, see `shards.sampling`.
     """
 
     def __init__(
-        self, split: Split, plan: BatchPlan, *, global_batch: int, micro_batch: int, rank: int = 0, ranks: int = 1
+        self,
+        split: Split,
+        plan: BatchPlan,
+        *,
+        global_batch: int,
+        micro_batch: int,
+        rank: int = 0,
+        ranks: int = 1,
+        draws: bool = False,
     ) -> None:
-        self._split, self._plan, self._global_batch = split, plan, global_batch
+        self._split, self._plan, self._global_batch, self._draws = split, plan, global_batch, draws
         self._order = SampleOrder(len(split), plan.seed)
         begin, end = global_batch * rank // ranks, global_batch * (rank + 1) // ranks
         self._slices = [(first, min(first + micro_batch, end)) for first in range(begin, end, micro_batch)]
@@ -75,7 +86,10 @@ class MicroBatches:
         step, part = divmod(number, self.per_step)
         first, end = self._slices[part]
         epochs, indices = self._order.at(step * self._global_batch + np.arange(first, end, dtype=np.int64))
-        batch: Arrays = dict(collate(self._split.take(indices), epochs, self._plan))
+        rows = self._split.take(indices)
+        batch: Arrays = dict(collate(rows, epochs, self._plan))
+        if self._draws:
+            batch[DRAWS] = sampling_draws(rows, epochs, self._plan.seed, batch)
         pairs = int((batch["sop_labels"] != NO_PAIR).sum())
         batch["counts"] = np.array([len(batch["masked_labels"]), pairs, batch["lengths"].sum()], np.int64)
         batch["epochs"] = epochs

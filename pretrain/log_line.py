@@ -22,7 +22,8 @@ METRICS = "metrics.jsonl"
 class StepRecord:
     """One log line. Losses are token-weighted means over the window since the last line and over all ranks.
 
-    data_wait_share: part of the window's wall-clock time in which training waited for a batch, in [0, 1].
+    data_wait_share: part of the window's wall-clock time in which training waited for a batch, in [0, 1]. rtd_loss: None, and
+    nowhere to be seen, unless replaced tokens are to be detected.
     """
 
     step: int
@@ -37,6 +38,7 @@ class StepRecord:
     samples_per_s: float
     tokens_per_s: float
     data_wait_share: float
+    rtd_loss: float | None = None
 
     def line(self) -> str:
         """Return the line without its time stamp."""
@@ -45,10 +47,10 @@ class StepRecord:
             f"speed: {self.steps_per_s:.2f} steps/s, ips: {self.samples_per_s:.2f} seqs/s, learning rate: {self.lr:.5e}, "
             f"loss_scaling: {self.loss_scaling}, num_good_steps: {self.num_good_steps}, num_bad_steps: {self.num_bad_steps}, "
             f"tokens_per_s: {self.tokens_per_s:.0f}, data_wait: {100 * self.data_wait_share:.1f}%"
-        )
+        ) + ("" if self.rtd_loss is None else f", rtd_loss: {self.rtd_loss:.6f}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def stamped(text: str, when: datetime) -> str:

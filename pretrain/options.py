@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pretrain.environment import DEVICES
+from pretrain.models import MODELS
 from pretrain.schedule import KINDS, Schedule, default_warmup_steps
 from shards.errors import UsageError, unknown_name
 
-OBJECTIVES = ("mlm-sop", "mlm")
+RTD = "rtd"
+OBJECTIVES = ("mlm-sop", "mlm", RTD)
+RTD_WEIGHT = 50.0  # of the detection loss beside the generator's, as ELECTRA has it
 DEFAULT_MODEL = "roformer-small"
 DEFAULT_MICRO_BATCH = 32
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -80,6 +83,10 @@ class TrainConfig:
     def sop(self) -> bool:
         return self.objective == "mlm-sop"
 
+    @property
+    def rtd(self) -> bool:
+        return self.objective == RTD
+
     def schedule(self, rows: int) -> Schedule:
         """Return the learning-rate schedule of training on `rows` samples; one epoch unless --max-steps says otherwise."""
         max_steps = self.max_steps if self.max_steps is not None else -(-rows // self.global_batch)
@@ -133,7 +140,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     default, derived = TrainConfig(), argparse.SUPPRESS
     data = parser.add_argument_group("data and network")
     data.add_argument("--shards", metavar="PATH", default=default.shards, help="a data set, or a folder of data sets")
-    data.add_argument("--model", metavar="NAME", default=derived, help=f"network (default: {DEFAULT_MODEL}, or that of --init)")
+    data.add_argument(
+        "--model",
+        metavar="NAME",
+        default=derived,
+        help=f"network: {', '.join(MODELS)} (default: {DEFAULT_MODEL}, or that of --init)",
+    )
     data.add_argument("--init", metavar="PATH", default=derived, help="start from the weights of this run or checkpoint")
     data.add_argument("--objective", default=default.objective, choices=OBJECTIVES, help="what is learnt")
     data.add_argument("--mask-rate", type=float, default=default.mask_rate, help="share of the tokens that are predicted")

@@ -20,9 +20,10 @@ from pretrain.checkpoint import (
     step_folder,
     step_of,
 )  # fmt: skip
-from pretrain.config import ModelConfig, model_config
+from pretrain.config import ModelConfig, generator_config
 from pretrain.errors import CheckpointError, RunExistsError
-from pretrain.options import DEFAULT_MODEL, TrainConfig
+from pretrain.models import model_config
+from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
 from pretrain.run_state import FINISHED, read_run
 from pretrain.schedule import Schedule
 from pretrain.train_state import DataIdentity, TrainState, require_continues
@@ -30,6 +31,7 @@ from shards.canonical import fingerprint
 from shards.collate import BatchPlan
 from shards.errors import MismatchError, UsageError
 from shards.locate import find_data_sets
+from shards.manifest import TokenizerEntry
 from shards.masks import MaskPolicy
 from shards.reader import DataSet, Split
 
@@ -81,6 +83,8 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         )  # fmt: skip
     init = resolve_model(config.init, say=say) if config.init is not None else None
     network = _network(config, data_sets, init)
+    if config.rtd:
+        generator_config(network)
     schedule = config.schedule(len(train))
     if verify:
         for data_set in data_sets:
@@ -97,20 +101,25 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         network=network,
         init=init,
         schedule=schedule,
-        batches=BatchPlan(
-            special_ids=tokenizer.special_ids,
-            vocab_size=tokenizer.vocab_size,
-            pair_template=tokenizer.pair_template,
-            mask=MaskPolicy(rate=config.mask_rate),
-            sop=config.sop,
-            seed=config.seed,
-        ),
+        batches=batch_plan(config, tokenizer),
         fresh=TrainState(
             seed=config.seed,
             tokenizer_hash=tokenizer.hash,
             data=data,
             training=config.identity(schedule, network.to_json()),
         ),
+    )
+
+
+def batch_plan(config: TrainConfig, tokenizer: TokenizerEntry) -> BatchPlan:
+    """Return how batches are made: what decides their arrays beside the samples."""
+    return BatchPlan(
+        special_ids=tokenizer.special_ids,
+        vocab_size=tokenizer.vocab_size,
+        pair_template=tokenizer.pair_template,
+        mask=MaskPolicy(rate=config.mask_rate),
+        sop=config.sop,
+        seed=config.seed,
     )
 
 
@@ -132,6 +141,11 @@ def _network(config: TrainConfig, data_sets: Sequence[DataSet], init: SavedModel
                 got=f"tokenizer {init.tokenizer_hash} of {init.config.vocab_size} tokens",
                 hint=f"Build the data with the tokenizer of the weights: --tokenizer {init.tokenizer_folder}",
             )  # fmt: skip
+        if init.objective is not None and (init.objective == RTD) != config.rtd:
+            raise MismatchError(
+                f"the weights were trained for {init.objective!r}, whose heads are not those of {config.objective!r}",
+                where=init.path, hint=f"Give --objective {init.objective}",
+            )  # fmt: skip
         network = init.config
         if config.model is not None and _shape(model_config(config.model, tokenizer.vocab_size)) != _shape(network):
             raise MismatchError(f"--model {config.model} is not the network of --init", where=init.path, hint="Leave out --model")
@@ -145,7 +159,10 @@ def _network(config: TrainConfig, data_sets: Sequence[DataSet], init: SavedModel
 
 
 def _shape(network: ModelConfig) -> tuple[object, ...]:
-    return network.architecture, network.hidden_size, network.num_layers, network.num_heads, network.intermediate_size
+    return (
+        network.architecture, network.hidden_size, network.embedding_size, network.num_layers, network.num_heads,
+        network.intermediate_size, network.num_groups,
+    )  # fmt: skip
 
 
 def choose_start(plan: TrainingPlan, say: Say = print) -> Start:

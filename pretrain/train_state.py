@@ -35,6 +35,8 @@ class Window:
     lm_count: int = 0
     sop_sum: float = 0.0
     sop_count: int = 0
+    rtd_sum: float = 0.0
+    rtd_count: int = 0
 
     def plus(self, other: Window) -> Window:
         return Window(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(Window)})
@@ -46,6 +48,10 @@ class Window:
     @property
     def sop_loss(self) -> float:
         return self.sop_sum / max(self.sop_count, 1)
+
+    @property
+    def rtd_loss(self) -> float:
+        return self.rtd_sum / max(self.rtd_count, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +114,8 @@ class TrainState:
                     lm_count=window.integer("lm_count"),
                     sop_sum=float(window.get("sop_sum")),
                     sop_count=window.integer("sop_count"),
+                    rtd_sum=float(window.get("rtd_sum")),
+                    rtd_count=window.integer("rtd_count"),
                 ),
             )
         except FormatError as error:

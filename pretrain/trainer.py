@@ -26,9 +26,10 @@ from pretrain.distributed import World
 from pretrain.epoch_check import EpochCheck
 from pretrain.errors import DivergenceError
 from pretrain.evaluate import Evaluation, Evaluator
-from pretrain.heads import PretrainingModel, summed_cross_entropy
-from pretrain.loader import INPUT_KEYS, LABEL_KEYS, Loader, MicroBatches
+from pretrain.loader import Loader, MicroBatches
+from pretrain.objectives import objective_of
 from pretrain.optimizer import Optimizer
+from pretrain.options import RTD_WEIGHT
 from pretrain.plan import Start, TrainingPlan
 from pretrain.train_state import TrainState, Window
 from pretrain.weights import load_into, named_weights
@@ -82,19 +83,21 @@ class Trainer:
         self.plan, self.world, self._on_gpu, self._tokenizer_files = plan, world, on_gpu, tokenizer_files
         self.state: TrainState = start.state
         paddle.seed(fold(config.seed, Purpose.INIT) >> _SEED_SHIFT)  # all ranks draw the same initial weights
-        self.network = PretrainingModel(plan.network)
+        self.objective = objective_of(config.objective)
+        self.network = self.objective.build(plan.network)
         self.network.train()
         self.optimizer = Optimizer(self.network, weight_decay=config.weight_decay, grad_clip=config.grad_clip)
         self._load(start)
         micro_batch = config.micro_batch_on(world.size)
         self.batches = MicroBatches(
-            plan.train, plan.batches, global_batch=config.global_batch, micro_batch=micro_batch, rank=world.rank, ranks=world.size
-        )
+            plan.train, plan.batches, global_batch=config.global_batch, micro_batch=micro_batch, rank=world.rank,
+            ranks=world.size, draws=config.rtd,
+        )  # fmt: skip
         position = self.state.step * config.global_batch
         self._epochs = EpochCheck(plan.train, world, position=position, start=self.state.odometer)
-        self._evaluator = (
-            Evaluator(plan.heldout, plan.batches, batch_rows=micro_batch, world=world) if len(plan.heldout) else None
-        )
+        self._evaluator: Evaluator | None = None
+        if len(plan.heldout):
+            self._evaluator = Evaluator(plan.heldout, plan.batches, self.objective, batch_rows=micro_batch, world=world)
         self._last_evaluation: Evaluation | None = None
         self._last_record: log_line.StepRecord | None = None
         self._watch = Stopwatch()
@@ -146,16 +149,20 @@ class Trainer:
         counts, stopped_by = self._add_counts(batches, stop)
         losses = self.backward(step, batches, counts)
         self.world.sum_in_place([*self.optimizer.gradients().values(), losses])
-        squared_norm, lm_loss, sop_loss = paddle.concat([self.optimizer.squared_norm(), losses]).numpy().tolist()
-        if not math.isfinite(squared_norm + lm_loss + sop_loss):
-            raise self._divergence(step, batches, lm_loss=lm_loss, sop_loss=sop_loss)
+        squared_norm, lm_loss, sop_loss, rtd_loss = paddle.concat([self.optimizer.squared_norm(), losses]).numpy().tolist()
+        if not math.isfinite(squared_norm + lm_loss + sop_loss + rtd_loss):
+            parts = {"lm_loss": lm_loss, "sop_loss": sop_loss} | ({"rtd_loss": rtd_loss} if self.plan.config.rtd else {})
+            raise self._divergence(step, batches, parts)
         self.optimizer.update(math.sqrt(squared_norm), self.plan.schedule.rate(step))
         for batch in batches:
             self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
         global_batch = self.plan.config.global_batch
         self._epochs.check((step - 1) * global_batch, step * global_batch)
         lm_count, pairs, tokens = counts
-        here = Window(lm_sum=lm_loss * lm_count, lm_count=lm_count, sop_sum=sop_loss * pairs, sop_count=pairs)
+        here = Window(
+            lm_sum=lm_loss * lm_count, lm_count=lm_count, sop_sum=sop_loss * pairs, sop_count=pairs,
+            rtd_sum=rtd_loss * tokens, rtd_count=tokens,
+        )  # fmt: skip
         self.state = replace(
             self.state, step=step, samples_seen=step * global_batch, good_steps=self.state.good_steps + 1,
             window=self.state.window.plus(here), evaluation=None,
@@ -177,22 +184,15 @@ class Trainer:
         return (total[0], total[1], total[2]), sent[0] if sent else None
 
     def backward(self, step: int, batches: Sequence[dict[str, Any]], counts: tuple[int, int, int]) -> Any:
-        """Add the gradients of micro-batches to the parameters; return this rank's share of (lm, sop) losses, a tensor [2]."""
-        lm_count, pairs, _ = counts
-        shares = []
+        """Add the gradients of micro-batches; return this rank's share of the (lm, sop, rtd) losses, a tensor [3]."""
+        parts = []
         for micro, batch in enumerate(batches):
-            inputs = {name: self._to_device(batch[name]) for name in (*INPUT_KEYS, *LABEL_KEYS)}
+            inputs = {name: self._to_device(batch[name]) for name in self.objective.keys}
             paddle.seed(self._dropout_seed(step=step, micro=micro, rank=self.world.rank))
-            mlm_logits_MV, sop_logits_B2 = self.network(*(inputs[name] for name in INPUT_KEYS))
-            loss = lm = summed_cross_entropy(mlm_logits_MV, inputs["masked_labels"]) / lm_count
-            sop = paddle.zeros([])
-            if self.plan.config.sop:
-                # Computed without pairs too: it is 0 then, and every rank has the same set of gradients to add.
-                sop = summed_cross_entropy(sop_logits_B2, inputs["sop_labels"]) / max(pairs, 1)
-                loss = lm + sop
-            loss.backward()
-            shares.append(paddle.stack([lm.detach(), sop.detach()]))
-        return paddle.add_n(shares)
+            shares = self.objective.shares(self.network, inputs, counts)
+            shares.loss.backward()
+            parts.append(paddle.stack([shares.lm.detach(), shares.sop.detach(), shares.rtd.detach()]))
+        return paddle.add_n(parts)
 
     def _to_device(self, tensor: Any) -> Any:
         return tensor.cuda(blocking=False) if self._on_gpu else tensor
@@ -200,17 +200,17 @@ class Trainer:
     def _dropout_seed(self, *, step: int, micro: int, rank: int) -> int:
         return fold(self.plan.config.seed, Purpose.DROPOUT, step, rank, micro) >> _SEED_SHIFT
 
-    def _divergence(self, step: int, batches: Sequence[dict[str, Any]], *, lm_loss: float, sop_loss: float) -> DivergenceError:
+    def _divergence(self, step: int, batches: Sequence[dict[str, Any]], losses: Mapping[str, float]) -> DivergenceError:
         ids = np.concatenate([batch["sample_ids"].numpy() for batch in batches]).tolist()
         shown = ", ".join(str(i) for i in ids[:_SHOWN_IDS]) + (
             f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
         )
         gradient = self.optimizer.first_non_finite()
-        tensor = f"gradient of {gradient}" if gradient else "loss" if not math.isfinite(lm_loss + sop_loss) else "gradient norm"
+        tensor = f"gradient of {gradient}" if gradient else "loss" if not math.isfinite(sum(losses.values())) else "gradient norm"
         self.optimizer.forget()
         return DivergenceError(
             f"{tensor} is not finite; no weight was changed", where=f"step {step}, samples {shown} (rank {self.world.rank})",
-            expected="finite numbers", got=f"lm_loss {lm_loss}, sop_loss {sop_loss}, loss scale 1.0",
+            expected="finite numbers", got=", ".join(f"{name} {loss}" for name, loss in losses.items()) + ", loss scale 1.0",
             hint="The last checkpoint is intact. Start another run with a lower --max-lr or a longer --warmup-steps",
         )  # fmt: skip
 
@@ -218,7 +218,7 @@ class Trainer:
         state, watch = self.state, self._watch
         record = log_line.StepRecord(
             step=state.step,
-            loss=state.window.lm_loss + state.window.sop_loss,
+            loss=state.window.lm_loss + state.window.sop_loss + RTD_WEIGHT * state.window.rtd_loss,
             lm_loss=state.window.lm_loss,
             sop_loss=state.window.sop_loss,
             lr=self.plan.schedule.rate(state.step),
@@ -229,6 +229,7 @@ class Trainer:
             samples_per_s=watch.steps * self.plan.config.global_batch / watch.elapsed_s,
             tokens_per_s=watch.tokens / watch.elapsed_s,
             data_wait_share=watch.wait_share(loader.wait_s),
+            rtd_loss=state.window.rtd_loss if self.plan.config.rtd else None,
         )
         self._last_record = record
         self.state = replace(state, window=Window())
@@ -279,7 +280,8 @@ class Trainer:
         figures["data_wait_share"] = round(wait_s / max(elapsed_s, 1e-9), 5)
         figures["steps_per_s"] = round(steps / max(elapsed_s, 1e-9), 4)
         if self._last_record is not None:
-            figures |= {name: getattr(self._last_record, name) for name in ("loss", "lm_loss", "sop_loss", "tokens_per_s")}
+            record = self._last_record.to_json()
+            figures |= {n: record[n] for n in ("loss", "lm_loss", "sop_loss", "rtd_loss", "tokens_per_s") if n in record}
         if self._last_evaluation is not None:
             figures["eval"] = self._last_evaluation.to_json()
         return figures
