@@ -1,5 +1,7 @@
 """Rows of a task as ids: ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``, cut to the length the model is given.
 
+A tokenizer of RoBERTa's pair template gives ``<s> A </s>`` or ``<s> A </s></s> B </s>``, and token types of zeros.
+
 A pair that is too long loses tokens from the end of its longer half first, one at a time, until it fits; the result has a
 closed form, so nothing is popped.
 
@@ -21,14 +23,15 @@ import numpy.typing as npt
 from finetune.errors import UnknownTextError
 from finetune.tasks import Examples
 from pipeline.clean import clean_text
+from shards.collate import separators_inside
 from shards.errors import MismatchError, UsageError
+from shards.manifest import PAIR_TEMPLATES
 
 if TYPE_CHECKING:
     from pipeline.tokenizer import Tokenizer
 
 I64 = npt.NDArray[np.int64]
 MAX_UNKNOWN_SHARE = 0.05
-_SPECIALS_SINGLE, _SPECIALS_PAIR = 2, 3
 # One Chinese character, or a run of anything else without spaces: what a reader would call the unknown piece.
 _PIECE = re.compile(r"[㐀-鿿豈-﫿𠀀-𰀀]|[^\s㐀-鿿豈-﫿𠀀-𰀀]+")
 
@@ -37,8 +40,9 @@ _PIECE = re.compile(r"[㐀-鿿豈-﫿𠀀-𰀀]|[^\s㐀-鿿豈-﫿𠀀-𰀀]+")
 class EncodedRows:
     """Ids of n rows, special tokens included, end to end.
 
-    Row i is ``ids[offsets[i]:offsets[i + 1]]``; `second[i]` is the position in the row where segment B begins (the row's
-    length when there is none). `tokens` and `unknown` count the text's tokens before cutting, `cut` the rows that were cut.
+    Row i is ``ids[offsets[i]:offsets[i + 1]]``; `second[i]` is the position in the row where token type 1 begins: with segment
+    B, or at the row's length when there is none or the pair template has one type only (RoBERTa's). `tokens` and `unknown`
+    count the text's tokens before cutting, `cut` the rows that were cut.
     """
 
     ids: npt.NDArray[np.int32]
@@ -65,11 +69,14 @@ class EncodedRows:
 def encode(examples: Examples, tokenizer: Tokenizer, *, max_seq_len: int, regression: bool) -> EncodedRows:
     """Return the rows as ids, none longer than `max_seq_len` tokens including special ones.
 
-    Raises MismatchError for a tokenizer with another pair template than bert's, UsageError for a length without room.
+    Raises MismatchError for a tokenizer with a pair template that is not known, UsageError for a length without room.
     """
-    if tokenizer.pair_template != "bert":
-        raise MismatchError("unknown pair template of the tokenizer", expected="'bert'", got=repr(tokenizer.pair_template))
-    specials = _SPECIALS_SINGLE if examples.texts_b is None else _SPECIALS_PAIR
+    if tokenizer.pair_template not in PAIR_TEMPLATES:
+        raise MismatchError(
+            "unknown pair template of the tokenizer", expected=" or ".join(PAIR_TEMPLATES), got=repr(tokenizer.pair_template)
+        )
+    inside = separators_inside(tokenizer.pair_template)
+    specials = 2 if examples.texts_b is None else 2 + inside
     if max_seq_len < specials + 2:
         raise UsageError("--max-seq-len leaves no room for text", expected=f"at least {specials + 2}", got=max_seq_len)
     cls, sep, unk = tokenizer.special_ids.cls, tokenizer.special_ids.sep, tokenizer.special_ids.unk
@@ -85,9 +92,10 @@ def encode(examples: Examples, tokenizer: Tokenizer, *, max_seq_len: int, regres
         keep_a, keep_b = fit(len(a), len(b), max_seq_len - specials)
         cut += keep_a + keep_b < len(a) + len(b)
         flat += [cls, *a[:keep_a], sep]
-        second.append(keep_a + 2)
         if examples.texts_b is not None:
+            flat += [sep] * (inside - 1)
             flat += [*b[:keep_b], sep]
+        second.append(keep_a + 2 if tokenizer.pair_template == "bert" else len(flat) - ends[-1])
         ends.append(len(flat))
     return EncodedRows(
         ids=np.array(flat, dtype=np.int32),

@@ -13,6 +13,7 @@ from finetune.encode import EncodedRows, encode, require_known
 from finetune.score import SeedScore, commit_row, row_folder, score_row, summary
 from finetune.settings import Settings
 from finetune.tasks import Examples, Task, TaskInput
+from pipeline.load_tokenizer import load_tokenizer
 from pipeline.tokenizer import Tokenizer
 from pretrain.checkpoint import STATE, Contents, SavedModel, Tensors, write_checkpoint
 from pretrain.environment import start
@@ -150,7 +151,7 @@ def subset(examples: Examples, rows: int | None) -> Examples:
 
 
 def _tokenizer_of(saved: SavedModel) -> Tokenizer:
-    tokenizer = Tokenizer.load(saved.tokenizer_folder)
+    tokenizer = load_tokenizer(saved.tokenizer_folder)
     if tokenizer.hash != saved.tokenizer_hash:
         raise MismatchError(
             "the tokenizer in the checkpoint is not the one it was trained with",

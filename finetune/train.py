@@ -36,7 +36,7 @@ from pretrain.weights import load_into, named_weights
 from shards.cli import Interrupted
 from shards.counter import Purpose, fold
 
-_BODY, _POOLER, _HEAD = "roformer.", "roformer.pooler.", "classifier."
+_HEAD = "classifier."
 _SCORING_FACTOR = 4  # no gradients are kept while scoring, so larger batches fit
 
 
@@ -193,7 +193,8 @@ def load_encoder(network: SequenceClassifier, saved: SavedModel) -> None:
     A checkpoint without pooler (trained elsewhere) gets a fresh one, and this is said. Raises WeightsError, naming what is
     missing, unexpected or mis-shaped.
     """
-    body = {name: array for name, array in saved.weights().items() if name.startswith(_BODY)}
-    load_into(network, body, may_lack=(_HEAD, _POOLER), where=saved.path)
-    if not any(name.startswith(_POOLER) for name in body):
+    body, pooler = f"{saved.config.prefix}.", f"{saved.config.prefix}.pooler."
+    weights = {name: array for name, array in saved.weights().items() if name.startswith(body)}
+    load_into(network, weights, may_lack=(_HEAD, pooler), where=saved.path)
+    if saved.config.has_pooler and not any(name.startswith(pooler) for name in weights):
         print("the checkpoint has no pooler: it starts from random weights, as the head does")

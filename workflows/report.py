@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from shards import __version__
+from shards import page as html
 from shards.canonical import fingerprint
 from shards.durable import commit_bytes
 from shards.manifest import HISTOGRAM_BIN_TOKENS, Manifest
-from workflows import page as html
+from shards.page import Html, tag
 from workflows.curve import Panel, Series, draw
 from workflows.errors import ReportError
 from workflows.evidence import Evidence, Training, gather
-from workflows.page import Html, tag
 from workflows.state import State
 
 REPORT_NAME = "report.html"
