@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart check test test-slow clean
+.PHONY: quickstart check test test-slow bench clean
 
 quickstart: $(VENV)/.standard
 	$(BIN)/python -m workflows.run quickstart
@@ -13,11 +13,16 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes, the tests of a file together: most of the suite waits for commands and for ray.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+# Minutes to an hour, on a machine that does nothing else; DATA holds zhwiki/AA, enwiki/AA and vocab.
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.run --data $(DATA) --write
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

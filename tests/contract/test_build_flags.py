@@ -9,19 +9,28 @@ from tests.helpers.commands import flags
 
 def test_flags_of_build() -> None:
     assert flags(build_parser()) == [
-        "--corpus", "--debug", "--engine", "--heldout", "--help", "--hub-id", "--input", "--json", "--lang", "--layout", "--max-seq-len",
-        "--name", "--no-hmm", "--out", "--overwrite", "--seed", "--segmenter", "--tokenizer", "--unit-size", "--vocab-size", "--workers",
+        "--append", "--clean", "--corpus", "--debug", "--decontaminate", "--deduplicate", "--dupe-factor", "--encoding", "--engine",
+        "--field", "--filter", "--format", "--heldout", "--help", "--hub-id", "--input", "--json", "--lang", "--layout", "--masking",
+        "--max-seq-len", "--name", "--near-threshold", "--no-hmm", "--on-error", "--out", "--overwrite", "--ray-address", "--seed",
+        "--segmenter", "--simplify", "--tokenizer", "--tokenizer-kind", "--unit-size", "--user-dictionary", "--vocab-size",
+        "--worker-memory", "--workers",
     ]  # fmt: skip
 
 
 def test_defaults_of_build() -> None:
     options = vars(build_parser().parse_args(["--corpus", "clue_small"]))
     assert options == {
-        "corpus": "clue_small", "debug": False, "engine": "ray", "heldout": 0.005, "hub_id": None, "input": [], "json": False,
-        "lang": None, "layout": "pairs", "max_seq_len": 512, "name": None, "no_hmm": False, "out": "shards/", "overwrite": False,
-        "seed": 0, "segmenter": "jieba-numpy", "tokenizer": None, "unit_size": None, "vocab_size": 8000, "workers": None,
+        "append": False, "clean": [], "corpus": "clue_small", "debug": False, "decontaminate": [], "deduplicate": "none",
+        "dupe_factor": 10, "encoding": "utf-8", "engine": "ray", "field": None, "filter": [], "format": "auto", "heldout": 0.005,
+        "hub_id": None, "input": [], "json": False, "lang": None, "layout": "pairs", "masking": "dynamic", "max_seq_len": 512,
+        "name": None, "near_threshold": 0.8, "no_hmm": False, "on_error": "stop", "out": "shards/", "overwrite": False,
+        "ray_address": None, "seed": 0, "segmenter": "jieba-numpy", "simplify": False, "tokenizer": None,
+        "tokenizer_kind": "auto", "unit_size": None, "user_dictionary": None,
+        "vocab_size": 8000, "worker_memory": 1 << 30, "workers": None,
     }  # fmt: skip
 
 
 def test_flags_of_inspect() -> None:
-    assert flags(inspect_parser()) == ["--debug", "--help", "--json", "--row", "--rows", "--split"]
+    assert flags(inspect_parser()) == [
+        "--debug", "--help", "--json", "--masks", "--row", "--rows", "--seed", "--split"
+    ]  # fmt: skip

@@ -20,12 +20,15 @@ MAY_IMPORT = {
     "finetune": {"shards", "pretrain", "finetune"},
     "workflows": {"shards", "workflows"},
 }
-PURE_TEXT = {"pipeline.clean", "pipeline.segment", "pipeline.tokenizer", "pipeline.encode", "pipeline.errors"}
+PURE_TEXT = {
+    "pipeline.clean", "pipeline.segment", "pipeline.tokenizer", "pipeline.load_tokenizer",
+    "pipeline.encode", "pipeline.errors",
+}  # fmt: skip
 PURE_TEXT_ALLOWED = {"pretrain": {"fill_mask.py", "replay.py", "convert.py", "export.py"}, "finetune": None}
 THIRD_PARTY = {
     "shards": {"numpy", "pyarrow", "fsspec"},
     "pipeline": {"numpy", "pyarrow", "fsspec", "jieba", "rjieba", "tokenizers", "datasets", "tqdm", "opencc", "ray"},
-    "pretrain": {"numpy", "paddle", "safetensors", "visualdl", "tqdm"},
+    "pretrain": {"numpy", "paddle", "safetensors", "visualdl", "tqdm", "matplotlib"},
     "finetune": {"numpy", "paddle", "datasets", "tqdm", "ray"},
     "workflows": set(),
 }
@@ -132,8 +135,10 @@ def test_the_text_half_loads_neither_paddle_nor_ray() -> None:
 
 COMMANDS = (
     "pipeline.build", "pipeline.inspect", "pretrain.run", "pretrain.runs", "pretrain.fill_mask", "finetune.glue", "workflows.run",
-    "shards.verify", "shards.remove",
+    "shards.verify", "shards.remove", "pipeline.report", "pipeline.diff", "pipeline.plan", "pipeline.vocab",
+    "pipeline.boundary_agreement",
 )  # fmt: skip
+COMMANDS += ("pretrain.autopsy", "pretrain.plot", "pretrain.replay")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

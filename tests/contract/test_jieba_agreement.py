@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.boundary_agreement import TRICK, agreement, set_match_words
 from pipeline.encode import Encoder
+from pipeline.make_encoder import make_encoder
 from pipeline.segment import HAN_RUN, Segmenter, cut_words, make_segmenter
-from pipeline.tokenizer import SPECIAL_TOKENS, Tokenizer
+from pipeline.tokenizer_wordpiece import SPECIAL_TOKENS
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
+from tests.helpers.tiny_tokenizers import every_kind
 
 SENTENCES = [
     "研究生研究生命起源",
@@ -80,7 +84,7 @@ def test_words_are_jiebas(sentence: str, name: str, hmm: bool) -> None:
 def test_encoded_word_starts_are_jiebas(name: str, hmm: bool) -> None:
     characters = sorted({character for sentence in SENTENCES for character in sentence if HAN_RUN.fullmatch(character)})
     encoder = Encoder(Tokenizer.from_vocab([*SPECIAL_TOKENS, *characters]), engine(name, hmm))
-    encoded = encoder.encode(SENTENCES)
+    encoded = encoder.encode_sentences(SENTENCES)
     for i, sentence in enumerate(SENTENCES):
         ids, starts = (column[encoded.offsets[i] : encoded.offsets[i + 1]] for column in (encoded.ids, encoded.word_start))
         lengths = [len(word) for run in HAN_RUN.findall(sentence) for word in reference().cut(run, HMM=hmm)]
@@ -109,3 +113,41 @@ def test_engine_jieba_is_the_public_package_on_the_sample() -> None:
     runs = runs_of_the_sample()[::20]
     for run in runs:
         assert cut_words(engine("jieba", True), run) == list(reference().cut(run))
+
+
+@pytest.mark.parametrize("name", ["jieba", "jieba-numpy"])
+@pytest.mark.parametrize("tokenizer", every_kind(), ids=lambda t: str(t.kind))
+def test_word_starts_of_every_tokenizer_are_the_segmenters(tokenizer: Any, name: str) -> None:
+    """A token begins a word when one of jieba's words begins at or inside the characters (or bytes) it stands for."""
+    encoder = make_encoder(tokenizer, engine(name, True))
+    for sentence in SENTENCES:
+        for run in HAN_RUN.findall(sentence):
+            encoded = encoder.encode_sentences([run])
+            begins = {0}
+            for word in reference().cut(run):
+                begins.add(max(begins) + len(word))
+            # The characters of each token, in bytes: byte-level tokens know theirs, the others are Han or unknown Han.
+            sizes = [_bytes_of(tokenizer, id) for id in encoded.ids.tolist()]
+            ends = np.cumsum(sizes)
+            assert ends[-1] == 3 * len(run), run
+            expected = [any(end - size <= 3 * b < end for b in begins) for size, end in zip(sizes, ends.tolist(), strict=True)]
+            assert encoded.word_start.tolist() == expected, run
+
+
+def _bytes_of(tokenizer: Any, id: int) -> int:
+    if tokenizer.kind == "byte-bpe":
+        return len(tokenizer.bytes_of(tokenizer.token(id)))
+    return 3 if id == tokenizer.special_ids.unk else 3 * len(tokenizer.token(id))
+
+
+def test_the_usual_trick_loses_words_where_ours_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = "研究生研究生命起源"
+    words = list(reference().cut(sentence))
+    assert words == ["研究生", "研究", "生命", "起源"]
+    assert set_match_words(sentence, set(words)) == ["研究生", "研究生", "命", "起源"]
+    assert cut_words(engine("jieba-numpy", True), sentence) == words
+    shares = agreement([sentence, "他来到了网易杭研大厦"])
+    with capsys.disabled():
+        print(f"\nof {shares['runs']:.0f} runs: jieba-numpy {shares['jieba-numpy']:.0%}, the ## trick {shares[TRICK]:.0%}")
+    assert shares == {"jieba-numpy": 1.0, "rjieba": 1.0, TRICK: 0.5, "runs": 2.0}
+    assert agreement(["no Han"]) == {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.build import main as build
-from pipeline.vocab import train_vocabulary
+from pipeline.train_wordpiece import train_vocabulary
 from shards.manifest import Manifest
 from shards.reader import DataSet
 from tests.helpers.commands import ROOT, run, tree
@@ -36,8 +36,12 @@ def command(corpus: Path, *more: str) -> list[str]:
 
 
 def files(cwd: Path) -> dict[str, bytes]:
-    """Return the files of the data set but the manifest, whose `made` tells when and how long."""
-    return {name: data for name, data in tree(cwd / "shards" / "set").items() if name != "manifest.json"}
+    """Return the files of the data set but those that tell when and how long: the manifest, and the note of its units."""
+    return {
+        name: data
+        for name, data in tree(cwd / "shards" / "set").items()
+        if name != "manifest.json" and not name.startswith("units-")
+    }
 
 
 @pytest.fixture(scope="module")

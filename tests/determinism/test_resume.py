@@ -166,7 +166,7 @@ def gradients(shards: Path, out: Path, ranks: int, micro_batch: int) -> tuple[di
     steps = [[trainer.batches.make(i) for i in range(trainer.batches.per_step)] for trainer in trainers]
     counts = tuple(np.sum([batch["counts"] for batches in steps for batch in batches], axis=0).tolist())
     total: dict[str, Any] = {}
-    losses = np.zeros(2)
+    losses = np.zeros(3)
     for trainer, batches in zip(trainers, steps, strict=True):
         import paddle
 
@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_names_the_loss(shards: Path, tmp_path: Path) 
     trainer = new_trainer(tiny_plan(tiny_config(shards, tmp_path)))
     import paddle
 
-    trainer.backward = lambda step, batches, counts: paddle.to_tensor([float("inf"), 0.5])
+    trainer.backward = lambda step, batches, counts: paddle.to_tensor([float("inf"), 0.5, 0.0])
     trainer.optimizer.squared_norm = lambda: paddle.ones([1])
     with pytest.raises(DivergenceError, match="loss is not finite"):
         trainer.run()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.build import main as build
-from pipeline.errors import CorpusError, EmptyCorpusError, HubError, InputError, VocabularyError
-from pipeline.tokenizer import Tokenizer
+from pipeline.errors import CorpusError, EmptyCorpusError, EncodingError, HubError, VocabularyError
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
 from shards.errors import ExistsError, LockedError, UsageError
 from shards.lock import exclusive, lock_path
 from shards.manifest import Manifest
@@ -163,7 +163,7 @@ def test_an_existing_data_set_is_kept_unless_told_otherwise(tmp_path: Path, corp
     manifest = Manifest.read(tmp_path / "shards/clue_small")
     files = (
         {e.file for e in manifest.shards}
-        | {"manifest.json"}
+        | {"manifest.json", manifest.made["units"]["file"]}
         | {f"{manifest.tokenizer.folder}/{f.name}" for f in manifest.tokenizer.files}
     )
     assert set(tree(tmp_path / "shards/clue_small")) == files, "superseded files are gone"
@@ -231,8 +231,9 @@ def test_rows_of_a_hub_are_read_through_datasets(tmp_path: Path, monkeypatch: py
     lines = [line for page in pages for line in (*page.split("\n"), "")]
     asked: list[object] = []
 
-    def load_dataset(hub_id: str, config: str | None, split: str) -> datasets.Dataset:
+    def load_dataset(hub_id: str, config: str | None, split: str, streaming: bool) -> datasets.Dataset:
         asked.append((hub_id, config, split))
+        assert streaming, "the hub answers"
         return datasets.Dataset.from_dict({"text": pages if "wiki" in hub_id else lines})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -243,7 +244,7 @@ def test_rows_of_a_hub_are_read_through_datasets(tmp_path: Path, monkeypatch: py
     wiki, clue = (Manifest.read(Path("shards") / name) for name in ("wikipedia", "clue_small"))
     assert wiki.tally.read == clue.tally.read == 20
     assert wiki.corpus[0].path.startswith("hub:wikimedia/wikipedia/20231101.zh/")
-    assert not list(Path("shards").rglob("*.jsonl")), "what was fetched goes with the work folder"
+    assert not list(Path("shards").glob("*/.build-*")), "what was fetched goes with the work folder"
 
 
 def test_a_vocabulary_without_mask_is_refused(tmp_path: Path, corpus: Path) -> None:
@@ -257,7 +258,7 @@ def test_a_vocabulary_without_mask_is_refused(tmp_path: Path, corpus: Path) -> N
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "gbk.txt").write_bytes((ARTICLE + "\n").encode("gb18030") * 30)
     ran = run("pipeline.build", "--corpus", "clue_small", "--input", "gbk.txt", *SMALL, cwd=tmp_path)
-    error_of(ran, InputError.exit_code, "gbk.txt", "GB18030", "iconv")
+    error_of(ran, EncodingError.exit_code, "gbk.txt", "GB18030", "--encoding gb18030")
 
 
 def test_debug_shows_the_traceback_and_json_reports_the_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.tokenizer import Tokenizer
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
 from pretrain.checkpoint import Contents, step_folder, write_checkpoint
 from pretrain.config import ModelConfig
 from pretrain.environment import start

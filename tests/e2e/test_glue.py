@@ -41,7 +41,7 @@ def make_run(folder: Path, name: str, words: Sequence[str]) -> Path:
     """Write a finished run that holds one checkpoint of random weights over a vocabulary of `words`."""
     import paddle
 
-    from pipeline.tokenizer import Tokenizer
+    from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
     from pretrain.checkpoint import Contents, step_folder, write_checkpoint
     from pretrain.config import ModelConfig
     from pretrain.heads import PretrainingModel

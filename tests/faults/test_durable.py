@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shards import durable
-from shards.durable import commit_bytes, commit_directory, commit_stream, sweep
+from shards.durable import commit_bytes, commit_directory, commit_stream, link_file, sweep
 from shards.errors import StorageError, WordloomError
 from shards.manifest import Manifest
 from shards.reader import DataSet
@@ -138,3 +138,30 @@ def test_the_manifest_is_the_commit(tmp_path: Path) -> None:
     with pytest.raises(Crash):
         made_data_set(tmp_path / "set", [made_columns(11, seed=1)], tag="00000000000000cc")
     assert Manifest.read(tmp_path / "set").fingerprint == before
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_has_the_bytes_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def refuse(old: Path, new: Path) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    for operation in range(20):
+        folder = tmp_path / str(operation)
+        folder.mkdir()
+        commit_bytes(folder / "old", b"bytes")
+        commit_bytes(folder / "new", b"others")
+        crash_at(operation)
+        try:
+            link_file(folder / "old", folder / "new")
+        except Crash:
+            assert (folder / "new").read_bytes() in (b"others", b"bytes") and (folder / "old").read_bytes() == b"bytes"
+        else:
+            durable.fault_hook = None
+            link_file(folder / "old", folder / "new")  # once more, onto itself
+            assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"old": b"bytes", "new": b"bytes"}
+            assert (os.stat(folder / "new").st_nlink == 2) == links
+            return
+        durable.fault_hook = None
+    raise AssertionError("link_file never came to an end")

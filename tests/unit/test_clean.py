@@ -1,12 +1,13 @@
 """clean_text: what each rule removes, what it leaves, and that a second pass changes nothing."""
 
+import re
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean import CLEAN_RULES, clean_text
+from pipeline.clean import CLEAN_RULES, TOUCHED, clean_text
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 NASTY = st.text(
@@ -18,6 +19,10 @@ NASTY = st.text(
         st.characters(codec=None),
     )
 )
+
+
+def is_full_width(character: str) -> bool:
+    return "\uff10" <= character <= "\uff5a" and character.isalnum()
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,7 @@ NASTY = st.text(
         ("co\u00adoperate", "cooperate"),
         ("a\ud83db", "ab"),
         ("a\ufdd0\uffff\U0001fffeb", "ab"),
+        ("Ａ１ｚ９，ＡＢ！（ｘ）", "A1z9，AB！（x）"),
     ],
 )
 def test_rule(dirty: str, clean: str) -> None:
@@ -47,7 +53,7 @@ def test_rule(dirty: str, clean: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "这是一句没有问题的话，Ａ１ ｆｕｌｌ。",
+        "这是一句没有问题的话，“全角”标点（都）留下：！？；％＋。",
         "e\u0301 and é stay as they are",
         "a loss stays visible: \ufffd",
         f"family {FAMILY} stays one",
@@ -82,7 +88,7 @@ def test_is_idempotent_and_writable(text: str) -> None:
 @given(NASTY)
 def test_every_visible_character_survives(text: str) -> None:
     def visible(value: str) -> list[str]:
-        return [c for c in value if c.isprintable() and c != " "]
+        return [chr(ord(c) - 0xFEE0) if is_full_width(c) else c for c in value if c.isprintable() and c != " "]
 
     assert visible(clean_text(text)) == visible(text)
 
@@ -92,7 +98,14 @@ def test_every_code_point_alone_is_kept_or_removed_as_python_sees_it() -> None:
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         if clean_text(f"a{character}b") != f"a{character}b":
-            assert not character.isprintable(), hex(code)
+            assert not character.isprintable() or is_full_width(character), hex(code)
+
+
+def test_touched_holds_every_character_that_a_rule_touches() -> None:
+    touched = re.compile(f"[{TOUCHED}]")
+    for code in range(sys.maxunicode + 1):
+        text = f"a{chr(code)}b"
+        assert clean_text(text) == text or touched.search(text) or code in (0x0A, 0x20), hex(code)
 
 
 def test_rules_are_named_once_and_versioned() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
 import pipeline.encode
+import pipeline.word_memory
 from pipeline.encode import Encoder
 from pipeline.errors import EncodingError
 from pipeline.segment import Segmenter, cut_words, make_segmenter
-from pipeline.tokenizer import SPECIAL_TOKENS, Tokenizer
+from pipeline.tokenizer_wordpiece import SPECIAL_TOKENS
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 COMMON_HAN = "研究生命起源这位正在科学的一是不了人我中国北京大上海"
@@ -101,7 +104,7 @@ def setup(lowercase: bool, strip_accents: bool | None = None) -> tuple[Encoder, 
 
 def check_ids(sentences: list[str], lowercase: bool, strip_accents: bool | None = None) -> None:
     encoder, reference = setup(lowercase, strip_accents)
-    encoded = encoder.encode(sentences)
+    encoded = encoder.encode_sentences(sentences)
     expected = [reference.encode(sentence, add_special_tokens=False).ids for sentence in sentences]
     got = [encoded.ids[a:b].tolist() for a, b in zip(encoded.offsets, encoded.offsets[1:], strict=False)]
     assert got == expected
@@ -122,7 +125,7 @@ def test_every_code_point_alone_and_between_letters(lowercase: bool) -> None:
     encoder, reference = setup(lowercase)
     for form in ("{}", "a{}b", "研{}究"):
         sentences = [form.format(character) for character in characters]
-        encoded = encoder.encode(sentences)
+        encoded = encoder.encode_sentences(sentences)
         expected = reference._tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
         assert np.array_equal(np.diff(encoded.offsets), [len(e.ids) for e in expected])
         assert np.array_equal(encoded.ids, [id for e in expected for id in e.ids])
@@ -140,7 +143,7 @@ def test_words_at_the_length_limit(sentence: str) -> None:
 def words_of(sentence: str, lowercase: bool = True) -> list[str]:
     encoder, _ = setup(lowercase)
     tokenizer = Tokenizer(LOWER if lowercase else CASED, lowercase=lowercase)
-    encoded = encoder.encode([sentence])
+    encoded = encoder.encode_sentences([sentence])
     words: list[str] = []
     for id, start in zip(encoded.ids.tolist(), encoded.word_start.tolist(), strict=True):
         piece = tokenizer.token(id)
@@ -169,7 +172,7 @@ def test_word_starts_are_the_segmenters_on_han_and_basic_tokens_elsewhere() -> N
     between=st.sampled_from([" ", "，", "a", "\u200b", "\n", "㐀"]),
 )
 def test_word_starts_on_han_runs_are_exactly_the_segmenters(runs: list[str], between: str) -> None:
-    encoded = setup(True)[0].encode([between.join(runs)])
+    encoded = setup(True)[0].encode_sentences([between.join(runs)])
     common = np.isin(encoded.ids, [LOWER.index(character) for character in COMMON_HAN])
     expected = [i == 0 for run in runs for word in cut_words(segmenter(), run) for i in range(len(word))]
     assert encoded.word_start[common].tolist() == expected
@@ -177,11 +180,11 @@ def test_word_starts_on_han_runs_are_exactly_the_segmenters(runs: list[str], bet
 
 def test_words_never_cross_sentences() -> None:
     encoder, _ = setup(True)
-    joined, apart = encoder.encode(["研究生"]), encoder.encode(["研", "究生"])
+    joined, apart = encoder.encode_sentences(["研究生"]), encoder.encode_sentences(["研", "究生"])
     assert joined.ids.tolist() == apart.ids.tolist()
     assert joined.word_start.tolist() == [True, False, False]
     assert apart.word_start.tolist()[:2] == [True, True]
-    assert encoder.encode(["hel", "lo"]).word_start[encoder.encode(["hel"]).offsets[1]]
+    assert encoder.encode_sentences(["hel", "lo"]).word_start[encoder.encode_sentences(["hel"]).offsets[1]]
 
 
 @pytest.mark.parametrize("block", [1, 7, 100])
@@ -190,10 +193,10 @@ def test_blocks_and_forgetting_do_not_change_the_result(monkeypatch: pytest.Monk
     parts = ["研究生命", "起源", "hello", "Unhelloing", "，", " ", "istanbul İ", "x1", "\u3000"]
     sentences = ["".join(draw.choices(parts, k=draw.randrange(12))) for _ in range(200)]
     encoder, _ = setup(True)
-    whole = encoder.encode(sentences)
+    whole = encoder.encode_sentences(sentences)
     monkeypatch.setattr(pipeline.encode, "_BLOCK_CHARACTERS", block)
-    monkeypatch.setattr(pipeline.encode, "_MAX_REMEMBERED_WORDS", 3)
-    again = Encoder(Tokenizer(LOWER, lowercase=True), segmenter()).encode(sentences)
+    monkeypatch.setattr(pipeline.word_memory, "_MAX_SLOTS", 3)
+    again = Encoder(Tokenizer(LOWER, lowercase=True), segmenter()).encode_sentences(sentences)
     for a, b in ((whole.ids, again.ids), (whole.word_start, again.word_start), (whole.offsets, again.offsets)):
         assert a.dtype == b.dtype
         assert np.array_equal(a, b)
@@ -201,7 +204,7 @@ def test_blocks_and_forgetting_do_not_change_the_result(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("sentences", [[], [""], ["", " ", "\u200b"], ["\n\n"]])
 def test_nothing_to_encode(sentences: list[str]) -> None:
-    encoded = setup(True)[0].encode(sentences)
+    encoded = setup(True)[0].encode_sentences(sentences)
     assert encoded.offsets.tolist() == [0] * (len(sentences) + 1)
     assert encoded.ids.dtype == np.uint16
     assert encoded.word_start.dtype == np.bool_
@@ -211,17 +214,32 @@ def test_large_vocabularies_use_32_bits() -> None:
     filler = [f"[unused{i}]" for i in range(65_535)]
     small = Tokenizer.from_vocab([*SPECIAL_TOKENS, *filler[:65_529], "z"])
     large = Tokenizer.from_vocab([*SPECIAL_TOKENS, *filler[:65_530], "z"])
-    assert Encoder(small, segmenter()).encode(["z"]).ids.dtype == np.uint16
-    ids = Encoder(large, segmenter()).encode(["z"]).ids
+    assert Encoder(small, segmenter()).encode_sentences(["z"]).ids.dtype == np.uint16
+    ids = Encoder(large, segmenter()).encode_sentences(["z"]).ids
     assert ids.dtype == np.uint32
     assert ids.tolist() == [65_535]
 
 
 def test_lone_surrogates_are_refused() -> None:
     with pytest.raises(EncodingError, match=r"lone surrogate U\+D83D in the text after '研究 '.*clean_text"):
-        setup(True)[0].encode(["研究 \ud83d"])
+        setup(True)[0].encode_sentences(["研究 \ud83d"])
 
 
 @pytest.mark.parametrize("text", ["的" * 30_000, "研究" * 20_000, "a" * 100_000, "👍" * 50_000, "\u0301" * 50_000, "！" * 50_000])
 def test_one_character_over_and_over(text: str) -> None:
     check_ids([text], True)
+
+
+def test_unknown_characters_are_counted() -> None:
+    encoder, _ = setup(True)
+    unknown = encoder.encode_sentences(["犇犇 hello", "ж hello жж"]).unknown
+    assert unknown["犇"] == 2 and unknown["ж"] == 3 and set(unknown) == {"犇", "ж"}
+
+
+@given(st.lists(st.text(st.sampled_from(list("abz09é")), min_size=1, max_size=12), max_size=200))
+def test_words_are_found_again_by_their_letters(words: list[str]) -> None:
+    encoder, reference = setup(True)
+    for _ in range(2):  # learnt, then remembered
+        encoded = encoder.encode_sentences(words)
+        expected = [reference.encode(word, add_special_tokens=False).ids for word in words]
+        assert [encoded.ids[a:b].tolist() for a, b in pairwise(encoded.offsets.tolist())] == expected

@@ -13,8 +13,9 @@ from finetune.batches import Batch, scoring_batches, steps_per_epoch, training_b
 from finetune.encode import EncodedRows, encode, fit, require_known, unknown_pieces
 from finetune.errors import UnknownTextError
 from finetune.tasks import Examples
-from pipeline.tokenizer import Tokenizer
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
 from shards.errors import UsageError
+from tests.helpers.tiny_tokenizers import byte_bpe
 
 PAD, UNK, CLS, SEP = 0, 1, 2, 3
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e", "good", "bad", "##ly", "好", "坏"]
@@ -134,3 +135,17 @@ def test_scoring_visits_every_row_once_short_rows_first(ten: EncodedRows) -> Non
     assert sorted(np.concatenate([batch.rows_B for batch in batches]).tolist()) == list(range(10))
     lengths = np.concatenate([batch.lengths_B for batch in batches])
     assert (np.diff(lengths) >= 0).all()
+
+
+def test_robertas_template_has_two_separators_and_one_token_type() -> None:
+    tokenizer = byte_bpe()
+    special = tokenizer.special_ids
+    rows = encode(pairs(("hello", "the")), tokenizer, max_seq_len=32, regression=False)
+    a, b = tokenizer.encode("hello"), tokenizer.encode("the")
+    assert rows.ids.tolist() == [special.cls, *a, special.sep, special.sep, *b, special.sep]
+    (batch,) = scoring_batches(rows, batch_size=2, pad_id=special.pad)
+    assert not batch.token_type_ids_BL.any()
+    rows = encode(single("hello"), tokenizer, max_seq_len=32, regression=False)
+    assert rows.ids.tolist() == [special.cls, *a, special.sep]
+    with pytest.raises(UsageError, match=r"at least 6, got 5"):
+        encode(pairs(("a", "b")), tokenizer, max_seq_len=5, regression=False)

@@ -14,7 +14,8 @@ start("cpu")
 
 import paddle  # noqa: E402
 
-from pretrain.heads import PretrainingModel, SequenceClassifier, pretraining_losses  # noqa: E402
+from pretrain.heads import PretrainingModel, SequenceClassifier  # noqa: E402
+from pretrain.losses import pretraining_losses  # noqa: E402
 
 WIDTH = 12
 CONFIG = ModelConfig(

@@ -34,6 +34,12 @@ def test_without_mixed_precision_and_sentence_order_the_fields_stay() -> None:
     assert "loss_scaling: 1.0," in line
 
 
+def test_the_loss_of_replaced_tokens_stands_last_where_there_is_one() -> None:
+    record = replace(RECORD, rtd_loss=0.25)
+    assert record.line() == RECORD.line() + ", rtd_loss: 0.250000"
+    assert record.to_json() == RECORD.to_json() | {"rtd_loss": 0.25}
+
+
 def test_metrics_have_the_documented_keys(tmp_path: Path) -> None:
     append_metrics(tmp_path, RECORD.to_json())
     assert set(json.loads((tmp_path / METRICS).read_text())) == {

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from shards.canonical import canonical_json, fingerprint
 from shards.durable import hash_file
 from shards.manifest import Manifest
+from shards.page import page, tag, text
 from tests.helpers.tiny_data import write_tiny_data
 from workflows.curve import Panel, Series, draw, number, ticks
 from workflows.errors import ReportError
-from workflows.page import page, tag, text
 from workflows.report import Report, write_report
 from workflows.state import State
 from workflows.steps import Step, StepResult

@@ -1,9 +1,8 @@
-"""The encoder against an independent numpy implementation, against finite differences, and against PaddleNLP's."""
+"""The encoder against an independent numpy implementation and against finite differences."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import math
 import subprocess
@@ -12,17 +11,18 @@ import sys
 import numpy as np
 import pytest
 
-from pretrain.config import MODELS, ModelConfig, model_config
+from pretrain.config import ModelConfig
 from pretrain.environment import start
 from pretrain.errors import ModelError
+from pretrain.models import MODELS, model_config
 from shards.errors import UsageError
 
 start("cpu")
 
 import paddle  # noqa: E402
 
-from pretrain.heads import build_encoder  # noqa: E402
-from pretrain.roformer import dropout  # noqa: E402
+from pretrain.encoders import build_encoder  # noqa: E402
+from pretrain.layers import dropout  # noqa: E402
 
 LENGTHS = [11, 7, 16, 1]
 
@@ -206,8 +206,8 @@ import hashlib
 from pretrain.environment import start
 start("cpu")
 import paddle
-from pretrain.config import model_config
-from pretrain.heads import build_encoder
+from pretrain.models import model_config
+from pretrain.encoders import build_encoder
 paddle.seed(5)
 state = build_encoder(model_config("roformer-tiny", 100)).state_dict()
 print(hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest())
@@ -294,71 +294,3 @@ def test_named_models() -> None:
     assert (config.num_layers, config.hidden_size, config.num_heads, config.intermediate_size) == (6, 384, 6, 1536)
     with pytest.raises(UsageError, match="Did you mean 'roformer-small'"):
         model_config("roformer-smal", 12000)
-
-
-_PADDLENLP = """
-import json, sys, warnings
-from pretrain.environment import start
-start("cpu")
-warnings.filterwarnings("ignore")
-import numpy as np
-import paddle
-from paddlenlp.transformers import RoFormerConfig, RoFormerForMaskedLM
-from pretrain.config import ModelConfig
-from pretrain.heads import PretrainingModel
-embedding, rotary_value = int(sys.argv[1]), sys.argv[2] == "True"
-paddle.seed(0)
-theirs = RoFormerForMaskedLM(RoFormerConfig(
-    vocab_size=90, embedding_size=embedding, hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
-    intermediate_size=96, max_position_embeddings=64, pad_token_id=0, rotary_value=rotary_value,
-    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.2))
-random = np.random.default_rng(0)
-for parameter in theirs.parameters():
-    if parameter.ndim == 1:
-        parameter.set_value((parameter.numpy() + random.normal(0, 0.2, parameter.shape)).astype("float32"))
-ours = PretrainingModel(ModelConfig(
-    vocab_size=90, embedding_size=embedding, hidden_size=48, num_layers=3, num_heads=4, intermediate_size=96,
-    max_positions=64, rotary_value=rotary_value, dropout=0.0, attention_dropout=0.0))
-given, wanted = dict(theirs.named_parameters()), ours.state_dict()
-for name, tensor in given.items():
-    wanted[name].set_value(tensor.numpy())
-report = {"not_theirs": sorted(set(wanted) - set(given))}
-for lengths in ([20, 20], [20, 13]):
-    ids = random.integers(1, 90, (2, 20))
-    ids[np.arange(20)[None] >= np.array(lengths)[:, None]] = 0
-    types = random.integers(0, 2, (2, 20))
-    rows = np.array([1, 4, 9, 22, 32])
-    ids_, types_, rows_ = (paddle.to_tensor(a) for a in (ids, types, rows))
-    (hidden_t, pooled_t) = theirs.roformer(ids_, types_)[:2]
-    hidden_o = ours.encoder(ids_, types_, paddle.to_tensor(lengths))
-    real = (np.arange(20)[None] < np.array(lengths)[:, None])
-    logits_t = theirs(ids_, types_)
-    logits_t = (logits_t[0] if isinstance(logits_t, tuple) else logits_t).reshape([40, 90])
-    logits_t = paddle.gather(logits_t, rows_)
-    logits_o, _ = ours(ids_, types_, paddle.to_tensor(lengths), rows_)
-    pooled_o = ours.encoder.pooler(hidden_o[:, 0])
-    pairs = {"hidden": (hidden_t.numpy()[real], hidden_o.numpy()[real]), "pooled": (pooled_t.numpy(), pooled_o.numpy()),
-             "logits": (logits_t.numpy(), logits_o.numpy())}
-    factor = paddle.to_tensor(random.normal(size=(5, 90)).astype("float32"))
-    theirs.clear_gradients(), ours.clear_gradients()
-    (logits_t * factor).mean().backward(), (logits_o * factor).mean().backward()
-    for name, parameter in given.items():
-        if parameter.grad is not None:
-            pairs["gradient " + name] = (parameter.grad.numpy(), dict(ours.named_parameters())[name].grad.numpy())
-    for name, (a, b) in pairs.items():
-        report[f"{lengths} {name}"] = float(np.abs(a - b).max())
-print(json.dumps(report))
-"""
-
-
-@pytest.mark.skipif(importlib.util.find_spec("paddlenlp") is None, reason="the extra paddlenlp is not installed")
-@pytest.mark.parametrize("embedding_size,rotary_value", [(48, False), (32, True)])
-def test_outputs_and_gradients_equal_paddlenlp(embedding_size: int, rotary_value: bool) -> None:
-    # In a process of its own: importing paddlenlp replaces methods of paddle's classes, and warns a lot.
-    command = [sys.executable, "-W", "ignore", "-c", _PADDLENLP, str(embedding_size), str(rotary_value)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
-    assert done.returncode == 0, done.stderr[-2000:]
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert report.pop("not_theirs") == ["cls.seq_relationship.bias", "cls.seq_relationship.weight"]
-    assert len([name for name in report if "gradient" in name]) > 80
-    assert {name: difference for name, difference in report.items() if not difference <= 1e-5} == {}

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sentences import split_sentences
+from pipeline.clean import clean_text
+from pipeline.sentences import sentence_bounds, split_sentences
 from shards.errors import UsageError
+from tests.helpers.reference_sentences import split_sentences as one_by_one
+
+TEXTS = st.text(
+    st.one_of(st.sampled_from(list('。！？；…!?;."”’」)） \n\u3000中文aBDr.3S')), st.characters(exclude_categories=("Cs",))),
+    max_size=80,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +67,7 @@ def test_white_space_gives_no_sentence(text: str, lang: str) -> None:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-@given(text=st.text(alphabet=st.one_of(st.sampled_from(list('。！？；…!?;."”’」)） \n\u3000中文aBDr.3S')), st.characters())))
+@given(text=TEXTS)
 def test_nothing_is_lost(lang: str, text: str) -> None:
     sentences = split_sentences(text, lang)
     assert "".join("".join(sentences).split()) == "".join(text.split())
@@ -83,3 +90,22 @@ def test_hostile_repetition_is_linear(lang: str, unit: str) -> None:
 def test_unknown_language_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"unknown language 'fr'.*en, zh"):
         split_sentences("Bonjour.", "fr")
+
+
+@pytest.mark.parametrize(
+    ("lang", "alphabet"),
+    [("zh", "甲。！？；…!?;\"'”’」》〉）)，：:1 乙“A𠮷\n"), ("en", ".!?…\"')] \nAbIi1Dr Mr no U.S.e.g. Inc. é“the The𠮷")],
+)
+@given(data=st.data())
+def test_a_block_is_cut_as_its_lines_one_by_one(lang: str, alphabet: str, data: st.DataObject) -> None:
+    text = data.draw(st.text(alphabet, max_size=60))
+    lines = [line for raw in text.split("\n") if (line := clean_text(raw))]
+    assert split_sentences("\n".join(lines), lang) == [s for line in lines for s in one_by_one(line, lang)]
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@given(text=TEXTS)
+def test_bounds_cover_the_text(lang: str, text: str) -> None:
+    text = clean_text(text)
+    bounds = sentence_bounds(text, lang).tolist()
+    assert bounds[0] == 0 and bounds[-1] == len(text) and bounds == sorted(set(bounds))

@@ -8,7 +8,8 @@ import tokenizers
 from tokenizers import BertWordPieceTokenizer
 
 from pipeline.errors import VocabularyError
-from pipeline.tokenizer import SPECIAL_TOKENS, Tokenizer
+from pipeline.tokenizer_wordpiece import SPECIAL_TOKENS
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
 from shards.errors import NotFoundError, WordloomError
 from shards.manifest import SpecialIds
 

@@ -17,7 +17,8 @@ start("cpu")
 
 import paddle  # noqa: E402
 
-from pretrain.heads import PretrainingModel, SequenceClassifier, build_encoder  # noqa: E402
+from pretrain.encoders import build_encoder  # noqa: E402
+from pretrain.heads import PretrainingModel, SequenceClassifier  # noqa: E402
 
 CONFIG = ModelConfig(
     vocab_size=30, hidden_size=8, embedding_size=8, num_layers=1, num_heads=2, intermediate_size=12, max_positions=16

@@ -14,8 +14,9 @@ from itertools import pairwise
 import pytest
 
 from pipeline.errors import EmptyCorpusError, EncodingError, VocabularyError
-from pipeline.tokenizer import SPECIAL_TOKENS, Tokenizer
-from pipeline.vocab import train_vocabulary
+from pipeline.tokenizer_wordpiece import SPECIAL_TOKENS
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
+from pipeline.train_wordpiece import train_vocabulary
 
 # Many ties on purpose: words and pairs of equal frequency, in an order that is not theirs by code point.
 TEXTS = [
@@ -30,7 +31,7 @@ TEXTS = [
 
 def test_five_processes_with_different_hash_seeds_agree() -> None:
     code = (
-        "import json, sys, hashlib; from pipeline.vocab import train_vocabulary; "
+        "import json, sys, hashlib; from pipeline.train_wordpiece import train_vocabulary; "
         "print(hashlib.sha256(json.dumps(train_vocabulary(json.load(sys.stdin), 330)).encode()).hexdigest())"
     )
     digests = set()
