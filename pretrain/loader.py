@@ -1,6 +1,7 @@
 """Micro-batches as a pure function of their number, read ahead by other processes.
 
-Step s (from 1) takes the positions [(s − 1)·G, s·G) of the endless order of samples. Rank r of R takes the contiguous slice
+Step s (from 1) takes the positions [start(s), start(s) + G) of the endless order of samples; G may change from stage to stage
+of a run, start(s) is the sum of all earlier G (`shards.batch_sizes`). Rank r of R takes the contiguous slice
 [G·r // R, G·(r + 1) // R) of them, and cuts it into micro-batches. Which samples a step sees, and in which order, depends on
 neither R, nor the size of micro-batches, nor the number of loader processes; and any step can be computed without those
 before it, which is all that resuming takes.
@@ -28,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shards import errors
+from shards.batch_sizes import BatchSizes
 from shards.collate import NO_PAIR, BatchPlan, collate
 from shards.order import SampleOrder
 from shards.reader import Split
@@ -42,7 +44,9 @@ _WATCH_INTERVAL_S = 0.5
 
 
 class MicroBatches:
-    """The micro-batches of one rank: number i belongs to step ``i // per_step + 1``. A map-style data set for paddle.
+    """The micro-batches of one rank, numbered from 0 through all steps. A map-style data set for paddle.
+
+    Those of step s are numbered from ``first_number(s)`` and are ``micro_batches_of(s)``.
 
     Each is the dictionary of `shards.collate.collate`, with three more int64 arrays: counts [3] (masked tokens, sentence
     pairs, tokens with specials), epochs [B] and set_index [B] (which of the data sets each sample is from). With `draws`, there
@@ -54,21 +58,30 @@ class MicroBatches:
         split: Split,
         plan: BatchPlan,
         *,
-        global_batch: int,
+        global_batch: int | BatchSizes,
         micro_batch: int,
         rank: int = 0,
         ranks: int = 1,
         draws: bool = False,
     ) -> None:
-        self._split, self._plan, self._global_batch, self._draws = split, plan, global_batch, draws
+        self._split, self._plan, self._draws = split, plan, draws
+        self.sizes = global_batch if isinstance(global_batch, BatchSizes) else BatchSizes.constant(global_batch)
         self._order = SampleOrder(len(split), plan.seed)
-        begin, end = global_batch * rank // ranks, global_batch * (rank + 1) // ranks
-        self._slices = [(first, min(first + micro_batch, end)) for first in range(begin, end, micro_batch)]
+        self._slices = [_slices(size, micro_batch, rank, ranks) for _, size in self.sizes.stages]
+        self._per_step = [len(slices) for slices in self._slices]
         self._set_begins = np.cumsum([0] + [len(s.split(split.name)) for s in split.data_sets])[:-1]
 
     @property
     def per_step(self) -> int:
-        return len(self._slices)
+        """Micro-batches of a step of the first stage."""
+        return self._per_step[0]
+
+    def micro_batches_of(self, step: int) -> int:
+        return self._per_step[self.sizes.stage_of(step)]
+
+    def first_number(self, step: int) -> int:
+        """Return the number of the first micro-batch of `step`."""
+        return self.sizes.sum_before(step, self._per_step)
 
     def __len__(self) -> int:
         return 2**62  # endless; paddle asks only to print
@@ -83,9 +96,9 @@ class MicroBatches:
 
     def make(self, number: int) -> Arrays:
         """Return micro-batch `number`. Raises what the reading of shards raises."""
-        step, part = divmod(number, self.per_step)
-        first, end = self._slices[part]
-        epochs, indices = self._order.at(step * self._global_batch + np.arange(first, end, dtype=np.int64))
+        step, part = self.sizes.step_at(number, self._per_step)
+        first, end = self._slices[self.sizes.stage_of(step)][part]
+        epochs, indices = self._order.at(self.sizes.start(step) + np.arange(first, end, dtype=np.int64))
         rows = self._split.take(indices)
         batch: Arrays = dict(collate(rows, epochs, self._plan))
         if self._draws:
@@ -95,6 +108,12 @@ class MicroBatches:
         batch["epochs"] = epochs
         batch["set_index"] = np.searchsorted(self._set_begins, indices, side="right").astype(np.int64) - 1
         return batch
+
+
+def _slices(global_batch: int, micro_batch: int, rank: int, ranks: int) -> list[tuple[int, int]]:
+    """Return (first, end) of the rank's micro-batches within a step."""
+    begin, end = global_batch * rank // ranks, global_batch * (rank + 1) // ranks
+    return [(first, min(first + micro_batch, end)) for first in range(begin, end, micro_batch)]
 
 
 def raise_error(batch: dict[str, Any]) -> None:

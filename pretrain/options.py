@@ -11,6 +11,7 @@ from typing import Any
 from pretrain.environment import DEVICES
 from pretrain.models import MODELS
 from pretrain.schedule import KINDS, Schedule, default_warmup_steps
+from shards.batch_sizes import BatchSizes
 from shards.errors import UsageError, unknown_name
 
 RTD = "rtd"
@@ -86,6 +87,10 @@ class TrainConfig:
     @property
     def rtd(self) -> bool:
         return self.objective == RTD
+
+    def batch_sizes(self) -> BatchSizes:
+        """Return how many samples every step takes."""
+        return BatchSizes.constant(self.global_batch)
 
     def schedule(self, rows: int) -> Schedule:
         """Return the learning-rate schedule of training on `rows` samples; one epoch unless --max-steps says otherwise."""

@@ -27,6 +27,7 @@ from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
 from pretrain.run_state import FINISHED, read_run
 from pretrain.schedule import Schedule
 from pretrain.train_state import DataIdentity, TrainState, require_continues
+from shards.batch_sizes import BatchSizes
 from shards.canonical import fingerprint
 from shards.collate import BatchPlan
 from shards.errors import MismatchError, UsageError
@@ -54,6 +55,7 @@ class TrainingPlan:
     network: ModelConfig
     init: SavedModel | None
     schedule: Schedule
+    sizes: BatchSizes
     batches: BatchPlan
     fresh: TrainState
 
@@ -101,6 +103,7 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         network=network,
         init=init,
         schedule=schedule,
+        sizes=config.batch_sizes(),
         batches=batch_plan(config, tokenizer),
         fresh=TrainState(
             seed=config.seed,

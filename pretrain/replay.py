@@ -115,11 +115,11 @@ def replay_step(recorded: Recorded, step: int, rank: int | None = None) -> list[
     replayed = []
     for r in range(recorded.ranks) if rank is None else (rank,):
         batches = MicroBatches(
-            recorded.split, recorded.batches, global_batch=recorded.config.global_batch, micro_batch=recorded.micro_batch,
+            recorded.split, recorded.batches, global_batch=recorded.config.batch_sizes(), micro_batch=recorded.micro_batch,
             rank=r, ranks=recorded.ranks,
         )  # fmt: skip
-        for micro in range(batches.per_step):
-            replayed.append(Replayed(rank=r, micro=micro, arrays=batches.make((step - 1) * batches.per_step + micro)))
+        for micro in range(batches.micro_batches_of(step)):
+            replayed.append(Replayed(rank=r, micro=micro, arrays=batches.make(batches.first_number(step) + micro)))
     return replayed
 
 

@@ -57,7 +57,7 @@ class Stopwatch:
 
     def restart(self, wait_s: float) -> None:
         self._since, self._paused_s, self._wait_before_s = time.perf_counter(), 0.0, wait_s
-        self.steps = self.tokens = 0
+        self.steps = self.samples = self.tokens = 0
 
     def paused(self, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
@@ -90,10 +90,10 @@ class Trainer:
         self._load(start)
         micro_batch = config.micro_batch_on(world.size)
         self.batches = MicroBatches(
-            plan.train, plan.batches, global_batch=config.global_batch, micro_batch=micro_batch, rank=world.rank,
+            plan.train, plan.batches, global_batch=plan.sizes, micro_batch=micro_batch, rank=world.rank,
             ranks=world.size, draws=config.rtd,
         )  # fmt: skip
-        position = self.state.step * config.global_batch
+        position = plan.sizes.start(self.state.step + 1)
         self._epochs = EpochCheck(plan.train, world, position=position, start=self.state.odometer)
         self._evaluator: Evaluator | None = None
         if len(plan.heldout):
@@ -121,8 +121,8 @@ class Trainer:
         """
         plan, last_step = self.plan, self.plan.schedule.max_steps
         begun, first_step = time.perf_counter(), self.state.step
-        per_step = self.batches.per_step
-        loader = Loader(self.batches, first=first_step * per_step, end=last_step * per_step, workers=plan.config.workers)
+        first, end = (self.batches.first_number(step + 1) for step in (first_step, last_step))
+        loader = Loader(self.batches, first=first, end=end, workers=plan.config.workers)
         checkpoint: Checkpoint | None = None
         stopped_by: int | None = None
         try:
@@ -145,7 +145,7 @@ class Trainer:
     def _step(self, loader: Loader, stop: Callable[[], int | None]) -> int | None:
         """Do one update; return the signal that some rank was sent, if any."""
         step = self.state.step + 1
-        batches = [loader.next() for _ in range(self.batches.per_step)]
+        batches = [loader.next() for _ in range(self.batches.micro_batches_of(step))]
         counts, stopped_by = self._add_counts(batches, stop)
         losses = self.backward(step, batches, counts)
         self.world.sum_in_place([*self.optimizer.gradients().values(), losses])
@@ -156,18 +156,19 @@ class Trainer:
         self.optimizer.update(math.sqrt(squared_norm), self.plan.schedule.rate(step))
         for batch in batches:
             self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
-        global_batch = self.plan.config.global_batch
-        self._epochs.check((step - 1) * global_batch, step * global_batch)
+        seen = self.plan.sizes.start(step + 1)
+        self._epochs.check(self.plan.sizes.start(step), seen)
         lm_count, pairs, tokens = counts
         here = Window(
             lm_sum=lm_loss * lm_count, lm_count=lm_count, sop_sum=sop_loss * pairs, sop_count=pairs,
             rtd_sum=rtd_loss * tokens, rtd_count=tokens,
         )  # fmt: skip
         self.state = replace(
-            self.state, step=step, samples_seen=step * global_batch, good_steps=self.state.good_steps + 1,
+            self.state, step=step, samples_seen=seen, good_steps=self.state.good_steps + 1,
             window=self.state.window.plus(here), evaluation=None,
         )  # fmt: skip
         self._watch.steps += 1
+        self._watch.samples += self.plan.sizes.batch_size(step)
         self._watch.tokens += tokens
         return stopped_by if self.world.size > 1 else stop()
 
@@ -226,7 +227,7 @@ class Trainer:
             num_good_steps=state.good_steps,
             num_bad_steps=state.bad_steps,
             steps_per_s=watch.steps / watch.elapsed_s,
-            samples_per_s=watch.steps * self.plan.config.global_batch / watch.elapsed_s,
+            samples_per_s=watch.samples / watch.elapsed_s,
             tokens_per_s=watch.tokens / watch.elapsed_s,
             data_wait_share=watch.wait_share(loader.wait_s),
             rtd_loss=state.window.rtd_loss if self.plan.config.rtd else None,
@@ -254,7 +255,7 @@ class Trainer:
     def _save(self) -> Checkpoint:
         """Write a checkpoint (the first rank does), then remove the ones that are no longer kept."""
         step, folder = self.state.step, step_folder(self.plan.folder, self.state.step)
-        self.state = replace(self.state, odometer=self._epochs.so_far(step * self.plan.config.global_batch))
+        self.state = replace(self.state, odometer=self._epochs.so_far(self.plan.sizes.start(step + 1)))
         if not self.world.is_first:
             return Checkpoint(path=folder, step=step, fingerprint="")
         checkpoint = write_checkpoint(
