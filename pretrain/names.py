@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pretrain.config import ModelConfig
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 SAME, TRANSPOSED, COLUMN = "same", "transposed", "column"
 
@@ -26,6 +29,14 @@ class WeightName:
     transformers: str | None
     paddlenlp: str | None
     layout: str = SAME
+
+    def to_transformers(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return our array as transformers lays it out; a view."""
+        return array.T if self.layout == TRANSPOSED else array[:, None] if self.layout == COLUMN else array
+
+    def from_transformers(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an array of transformers as ours; a view. Raises ValueError for a column that is none."""
+        return array.T if self.layout == TRANSPOSED else array.squeeze(1) if self.layout == COLUMN else array
 
 
 # our layer within a block → that of transformers
@@ -40,6 +51,9 @@ _BLOCK: Final = {
 _BLOCK_NORMS: Final = {"norm1": "attention.output.LayerNorm", "norm2": "output.LayerNorm"}
 _MIXED: Final = ("conv_kernel_layer", "conv_out_layer")
 _SPAN: Final = "key_conv_attn_layer"
+# architectures whose sequence classifier has a head of two layers there, and no pooler before it
+_TWO_LAYERS_IN_TRANSFORMERS: Final = ("roformer", "roberta", "convbert")
+_TWO_LAYERS_IN_PADDLENLP: Final = ("roberta", "convbert")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +91,38 @@ _MLM_OF_PADDLENLP: Final = {
 def weight_names(config: ModelConfig) -> tuple[WeightName, ...]:
     """Return the names of all weights of `pretrain.heads.PretrainingModel`, in no particular order."""
     return tuple(_encoder(config)) + tuple(_heads(config))
+
+
+def sequence_classifier_names(config: ModelConfig) -> tuple[WeightName, ...]:
+    """Return the names of all weights of `pretrain.heads.SequenceClassifier` that takes the first token.
+
+    Where the published head has two layers, our pooler is the first. Its activation there is tanh in RoBERTa, gelu in RoFormer
+    and ConvBERT (`ModelConfig.pool_act`).
+    """
+    pooled = f"{config.prefix}.pooler.dense"
+    pooler_in, layer_in = zip(
+        *(
+            ("classifier.dense", "classifier.out_proj") if config.architecture in architectures else (pooled, "classifier")
+            for architectures in (_TWO_LAYERS_IN_TRANSFORMERS, _TWO_LAYERS_IN_PADDLENLP)
+        ),
+        strict=True,
+    )
+    pooler = _linear(config, pooled, *pooler_in) if config.has_pooler else ()
+    return (*_encoder(config), *pooler, *_linear(config, "classifier", *layer_in))
+
+
+def token_classifier_names(config: ModelConfig) -> tuple[WeightName, ...]:
+    """Return the names of all weights of `pretrain.heads.TokenClassifier`."""
+    return (*_encoder(config), *_linear(config, "classifier", "classifier", "classifier"))
+
+
+def _linear(config: ModelConfig, ours: str, transformers: str, paddlenlp: str) -> Iterator[WeightName]:
+    known = config.architecture != "roformer_v2"
+    for kind, layout in (("weight", TRANSPOSED), ("bias", SAME)) if config.has_bias else (("weight", TRANSPOSED),):
+        yield WeightName(
+            ours=f"{ours}.{kind}", transformers=f"{transformers}.{kind}" if known else None, paddlenlp=f"{paddlenlp}.{kind}",
+            layout=layout,
+        )  # fmt: skip
 
 
 def _encoder(config: ModelConfig) -> Iterator[WeightName]:
