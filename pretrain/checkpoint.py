@@ -137,26 +137,22 @@ def write_checkpoint(folder: Path, contents: Contents) -> Checkpoint:
     temporary = folder.parent / f".{folder.name}.tmp-{uuid.uuid4().hex[:12]}"
     try:
         temporary.mkdir()
-        save_weights(temporary / MODEL, contents.model)
+        # Digests of what was meant to be written, taken on its way out: no second reading of a large file.
+        digests = {MODEL: save_weights(temporary / MODEL, contents.model)}
         if contents.optimizer is not None:
-            save_weights(temporary / OPTIMIZER, contents.optimizer)
-        commit_bytes(temporary / STATE, canonical_json(contents.state))
-        commit_bytes(temporary / CONFIG, canonical_json(contents.config.to_json()))
+            digests[OPTIMIZER] = save_weights(temporary / OPTIMIZER, contents.optimizer)
+        digests[STATE] = commit_bytes(temporary / STATE, canonical_json(contents.state))
+        digests[CONFIG] = commit_bytes(temporary / CONFIG, canonical_json(contents.config.to_json()))
         for name, data in contents.tokenizer_files.items():
-            commit_bytes(temporary / TOKENIZER / name, data)
-        record = {"format": FORMAT, "step": contents.step, "files": _digests(temporary)}
+            digests[f"{TOKENIZER}/{name}"] = commit_bytes(temporary / TOKENIZER / name, data)
+        files = {name: {"sha256": digest.sha256, "size": digest.size} for name, digest in sorted(digests.items())}
+        record = {"format": FORMAT, "step": contents.step, "files": files}
         commit_bytes(temporary / INTEGRITY, canonical_json(record))
         commit_directory(temporary, folder)
     except BaseException:
         remove_tree(temporary)
         raise
     return Checkpoint(path=folder, step=contents.step, fingerprint=fingerprint(record))
-
-
-def _digests(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    found = {p.relative_to(folder).as_posix(): hash_file(p) for p in files}
-    return {name: {"sha256": digest.sha256, "size": digest.size} for name, digest in found.items()}
 
 
 def verify_checkpoint(folder: Path) -> Checkpoint:
@@ -229,14 +225,18 @@ def set_aside(folder: Path) -> Path:
     return aside
 
 
-def prune(run: Path, *, keep: int) -> list[Path]:
-    """Delete all checkpoints but the newest `keep` and the one with the lowest evaluation loss; return the deleted ones."""
-    folders = list_checkpoints(run)
-    best = min(folders, key=_loss_at, default=None)
-    doomed = [folder for folder in folders[keep:] if folder != best]
+def prune(run: Path, *, keep: int, spared: frozenset[Path] = frozenset()) -> list[Path]:
+    """Delete all checkpoints but the newest `keep`, the best and the `spared`; return the deleted ones."""
+    kept = {best_checkpoint(run), *spared}
+    doomed = [folder for folder in list_checkpoints(run)[keep:] if folder not in kept]
     for folder in doomed:
         remove_tree(folder)
     return doomed
+
+
+def best_checkpoint(run: Path) -> Path | None:
+    """Return the checkpoint of a run with the lowest evaluation loss at its own step, the newest where none was evaluated."""
+    return min(list_checkpoints(run), key=_loss_at, default=None)
 
 
 def _loss_at(folder: Path) -> float:

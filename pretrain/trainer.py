@@ -21,7 +21,8 @@ import numpy as np
 import paddle
 
 from pretrain import log_line
-from pretrain.checkpoint import Checkpoint, Contents, prune, step_folder, write_checkpoint
+from pretrain.checkpoint import Checkpoint, Contents, step_folder
+from pretrain.checkpoint_writer import CheckpointWriter
 from pretrain.distributed import World
 from pretrain.epoch_check import EpochCheck
 from pretrain.errors import DivergenceError
@@ -101,6 +102,8 @@ class Trainer:
         self._last_evaluation: Evaluation | None = None
         self._last_record: log_line.StepRecord | None = None
         self._watch = Stopwatch()
+        self._writer = CheckpointWriter(plan.folder, keep=config.keep)
+        self._checkpoint = start.checkpoint
 
     def _load(self, start: Start) -> None:
         if start.checkpoint is not None:
@@ -123,7 +126,6 @@ class Trainer:
         begun, first_step = time.perf_counter(), self.state.step
         first, end = (self.batches.first_number(step + 1) for step in (first_step, last_step))
         loader = Loader(self.batches, first=first, end=end, workers=plan.config.workers)
-        checkpoint: Checkpoint | None = None
         stopped_by: int | None = None
         try:
             self._watch.restart(loader.wait_s)
@@ -135,7 +137,14 @@ class Trainer:
                 if step % plan.config.eval_steps == 0 or step == last_step:
                     self._watch.paused(self._evaluate)
                 if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None:
-                    checkpoint = self._watch.paused(self._save)
+                    self._watch.paused(self._save)
+                self._writer.check()
+            checkpoint = self._writer.finish() or self._checkpoint
+        except KeyboardInterrupt:
+            raise  # at once, without waiting for a disk
+        except BaseException:
+            self._writer.abandon()
+            raise
         finally:
             loader.close()
         assert checkpoint is not None
@@ -252,25 +261,21 @@ class Trainer:
             log_line.say(evaluation.line(self.state.step))
             log_line.append_metrics(self.plan.folder, {"step": self.state.step, "eval": evaluation.to_json()})
 
-    def _save(self) -> Checkpoint:
-        """Write a checkpoint (the first rank does), then remove the ones that are no longer kept."""
-        step, folder = self.state.step, step_folder(self.plan.folder, self.state.step)
+    def _save(self) -> None:
+        """Copy the training state to host memory; the first rank has it written while training goes on."""
+        step = self.state.step
         self.state = replace(self.state, odometer=self._epochs.so_far(self.plan.sizes.start(step + 1)))
-        if not self.world.is_first:
-            return Checkpoint(path=folder, step=step, fingerprint="")
-        checkpoint = write_checkpoint(
-            folder,
-            Contents(
+        self._checkpoint = Checkpoint(path=step_folder(self.plan.folder, step), step=step, fingerprint="")
+        if self.world.is_first:
+            contents = Contents(
                 step=step,
                 model=named_weights(self.network),
                 optimizer=self.optimizer.state(),
                 state=self.state.to_json(),
                 config=self.plan.network,
                 tokenizer_files=self._tokenizer_files,
-            ),
-        )
-        prune(self.plan.folder, keep=self.plan.config.keep)
-        return checkpoint
+            )
+            self._writer.submit(contents)
 
     def _figures(self, *, steps: int, elapsed_s: float, wait_s: float) -> dict[str, Any]:
         figures: dict[str, Any] = {

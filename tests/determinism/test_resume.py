@@ -24,7 +24,6 @@ from pretrain.loader import MicroBatches
 from pretrain.log_line import read_metrics
 from pretrain.options import TrainConfig
 from pretrain.plan import TrainingPlan, choose_start
-from shards import durable
 from shards.errors import IntegrityError, MismatchError
 from tests.helpers.commands import ROOT, run
 from tests.helpers.tiny_data import write_tiny_data
@@ -75,44 +74,6 @@ def test_stopped_in_order_at_a_step_and_resumed(shards: Path, tmp_path: Path, wh
     second.run()
     assert final_fingerprint(plan) == final_fingerprint(whole)
     assert metrics(plan) == metrics(whole)
-
-
-def test_killed_at_any_durable_operation_and_resumed(
-    shards: Path, tmp_path: Path, whole: TrainingPlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(BaseException):
-        pass
-
-    def run_until(plan: TrainingPlan, cut: int) -> bool:
-        done = 0
-
-        def kill(kind: str, path: Path) -> None:
-            nonlocal done
-            done += 1
-            if done >= cut:
-                raise Killed
-
-        trainer = new_trainer(plan)
-        monkeypatch.setattr(durable, "fault_hook", kill)
-        try:
-            trainer.run()
-        except Killed:
-            return True
-        finally:
-            monkeypatch.setattr(durable, "fault_hook", None)
-        return False
-
-    cuts = 0
-    for cut in range(1, 10_000, 19):
-        plan = tiny_plan(tiny_config(shards, tmp_path / str(cut)))
-        if not run_until(plan, cut):
-            break
-        cuts += 1
-        assert newest_valid(plan.folder)[1] == []
-        new_trainer(plan).run()
-        assert final_fingerprint(plan) == final_fingerprint(whole)
-        assert metrics(plan) == metrics(whole)
-    assert cuts > 7
 
 
 def test_looking_more_often_changes_nothing(shards: Path, tmp_path: Path, whole: TrainingPlan) -> None:
