@@ -125,8 +125,11 @@ def _stderr_muted() -> Iterator[None]:
         os.close(kept)
 
 
-def launch(arguments: Sequence[str], *, processes: int) -> int:
-    """Run ``python -m pretrain.run`` in `processes` processes of this machine; return the exit code of the first to fail, or 0.
+TRAINING = "pretrain.run"
+
+
+def launch(arguments: Sequence[str], *, processes: int, module: str = TRAINING) -> int:
+    """Run ``python -m module`` in `processes` processes of this machine; return the exit code of the first to fail, or 0.
 
     SIGINT and SIGTERM are passed on. Children run in sessions of their own, so that a Ctrl-C in the terminal reaches them once,
     through here; they end by themselves when this process is killed.
@@ -134,7 +137,7 @@ def launch(arguments: Sequence[str], *, processes: int) -> int:
     ports = _free_ports(processes + 1)
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "pretrain.run", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=_environment(rank, ports),
             start_new_session=True,
         )

@@ -12,7 +12,7 @@ Decoupled weight decay (Loshchilov and Hutter, ICLR 2019) on matrices only; bias
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,28 @@ _KINDS = {
     "beta1_pow_acc_0": "beta1_power",
     "beta2_pow_acc_0": "beta2_power",
 }
+STATE_KINDS = tuple(_KINDS.values())
 
 
 class Optimizer:
-    """AdamW over the parameters of one network; the learning rate is given at each step."""
+    """AdamW over the parameters of one network; the learning rate is given at each step.
 
-    def __init__(self, network: paddle.nn.Layer, *, weight_decay: float, grad_clip: float) -> None:
+    With `owned`, names of parameters, it keeps the state of these and updates these only: see `pretrain.sharding`.
+    """
+
+    def __init__(
+        self, network: paddle.nn.Layer, *, weight_decay: float, grad_clip: float, owned: Collection[str] | None = None
+    ) -> None:
         self._named = {name: p for name, p in network.named_parameters() if not p.stop_gradient}
         self._grad_clip = grad_clip
+        self._owned = frozenset(self._named if owned is None else owned)
         decayed = {p.name for p in self._named.values() if p.ndim > 1}
         self._adamw = paddle.optimizer.AdamW(
             learning_rate=0.0,
             beta1=BETA1,
             beta2=BETA2,
             epsilon=EPSILON,
-            parameters=list(self._named.values()),
+            parameters=[p for name, p in self._named.items() if name in self._owned],
             weight_decay=weight_decay,
             apply_decay_param_fun=decayed.__contains__,
         )
@@ -70,7 +77,8 @@ class Optimizer:
 
     def forget(self) -> None:
         """Drop the gradients without using them."""
-        self._adamw.clear_grad(set_to_zero=False)
+        for parameter in self._named.values():
+            parameter.clear_gradient(set_to_zero=False)
 
     def first_non_finite(self) -> str | None:
         """Return the name of the first gradient that holds a NaN or an infinity."""
@@ -80,7 +88,7 @@ class Optimizer:
         return None
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return moments and beta powers as ``<structured name>::<kind>``; empty before the first update."""
+        """Return moments and beta powers of owned parameters as ``<structured name>::<kind>``; empty before the first update."""
         structured = {p.name: name for name, p in self._named.items()}
         result: dict[str, npt.NDArray[Any]] = {}
         for key, tensor in self._adamw.state_dict().items():
@@ -104,7 +112,8 @@ class Optimizer:
                     f"optimizer state {key!r} does not fit", where=where, expected=f"float32 {expected}",
                     got=f"{value.dtype} {value.shape}",
                 )  # fmt: skip
-            restored[f"{parameter.name}_{kinds[ours]}"] = paddle.to_tensor(value)
+            if name in self._owned:
+                restored[f"{parameter.name}_{kinds[ours]}"] = paddle.to_tensor(value)
         if partial := sorted({k.rpartition("::")[0] for k in tensors if not _whole(k.rpartition("::")[0], tensors)}):
             raise CheckpointError(f"optimizer state of {partial[0]!r} is incomplete", where=where, expected=sorted(kinds))
         self._adamw.set_state_dict(restored)

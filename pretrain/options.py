@@ -54,6 +54,8 @@ class TrainConfig:
     device: str = "auto"
     nproc: int = 1
     workers: int = 1
+    sharding: int = 0
+    recompute: bool = False
     verify: bool = True
 
     def __post_init__(self) -> None:
@@ -77,6 +79,11 @@ class TrainConfig:
             raise UsageError(f"--mask-rate must lie between 0 and 1, got {self.mask_rate}")
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"--seed must fit in 64 bits, got {self.seed}")
+        if self.sharding not in (0, 1):
+            raise UsageError(
+                f"--sharding must be 0 or 1, got {self.sharding}",
+                hint="Stage 2 is GPU only in paddle 3.3, and this project has not run it there" if self.sharding == 2 else None,
+            )
         if self.name is not None and not _RUN_NAME.fullmatch(self.name):
             raise UsageError(f"--name must be letters, digits, '.', '_' and '-', got {self.name!r}")
 
@@ -191,6 +198,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--nproc", type=int, default=default.nproc, help="processes of this machine to train with")
     run.add_argument(
         "--workers", type=int, default=default.workers, help="loader processes of each; 0: load in the process itself"
+    )
+    run.add_argument(
+        "--sharding", type=int, default=default.sharding, metavar="STAGE",
+        help="1: each process keeps the optimizer state of its own share of the weights; 0: of all",
+    )  # fmt: skip
+    run.add_argument(
+        "--recompute",
+        action="store_true",
+        help="compute blocks twice instead of keeping their activations: less memory, more time",
     )
 
 

@@ -32,6 +32,8 @@ from pretrain.objectives import objective_of
 from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
 from pretrain.plan import Start, TrainingPlan
+from pretrain.recompute import recompute_blocks
+from pretrain.sharding import Sharding
 from pretrain.train_state import TrainState, Window
 from pretrain.weights import load_into, named_weights
 from shards.counter import Purpose, fold
@@ -87,7 +89,12 @@ class Trainer:
         self.objective = objective_of(config.objective)
         self.network = self.objective.build(plan.network)
         self.network.train()
-        self.optimizer = Optimizer(self.network, weight_decay=config.weight_decay, grad_clip=config.grad_clip)
+        if config.recompute:
+            recompute_blocks(self.network)
+        self.sharding = Sharding(self.network, world if config.sharding else World())
+        self.optimizer = Optimizer(
+            self.network, weight_decay=config.weight_decay, grad_clip=config.grad_clip, owned=self.sharding.owned
+        )
         self._load(start)
         micro_batch = config.micro_batch_on(world.size)
         self.batches = MicroBatches(
@@ -163,6 +170,7 @@ class Trainer:
             parts = {"lm_loss": lm_loss, "sop_loss": sop_loss} | ({"rtd_loss": rtd_loss} if self.plan.config.rtd else {})
             raise self._divergence(step, batches, parts)
         self.optimizer.update(math.sqrt(squared_norm), self.plan.schedule.rate(step))
+        self.sharding.share_weights()
         for batch in batches:
             self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
         seen = self.plan.sizes.start(step + 1)
@@ -266,11 +274,12 @@ class Trainer:
         step = self.state.step
         self.state = replace(self.state, odometer=self._epochs.so_far(self.plan.sizes.start(step + 1)))
         self._checkpoint = Checkpoint(path=step_folder(self.plan.folder, step), step=step, fingerprint="")
+        optimizer = self.sharding.gather(self.optimizer.state())
         if self.world.is_first:
             contents = Contents(
                 step=step,
                 model=named_weights(self.network),
-                optimizer=self.optimizer.state(),
+                optimizer=optimizer,
                 state=self.state.to_json(),
                 config=self.plan.network,
                 tokenizer_files=self._tokenizer_files,

@@ -60,9 +60,10 @@ def new_trainer(plan: TrainingPlan, *, world: World | None = None, say: Callable
     from pretrain.trainer import Trainer
 
     plan.folder.mkdir(parents=True, exist_ok=True)
-    start = choose_start(plan, say)
-    cut_metrics(plan.folder, start.state.step)
-    return Trainer(plan, start, world or World(), tokenizer_files={"vocab.txt": b"one\n"})
+    start, world = choose_start(plan, say), world or World()
+    if world.is_first:
+        cut_metrics(plan.folder, start.state.step)
+    return Trainer(plan, start, world, tokenizer_files={"vocab.txt": b"one\n"})
 
 
 def write_initial_checkpoint(folder: Path, network: ModelConfig, tokenizer_hash: str) -> Path:
