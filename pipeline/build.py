@@ -214,7 +214,9 @@ def _engine(options: argparse.Namespace) -> Engine:
         return LocalEngine()
     from pipeline.ray_engine import RayEngine
 
-    return RayEngine(workers=options.workers, address=options.ray_address, worker_memory=options.worker_memory)
+    return RayEngine(
+        workers=options.workers, address=options.ray_address, worker_memory=options.worker_memory, modules=("pipeline.unit_task",)
+    )
 
 
 def _train(

@@ -2,7 +2,7 @@
 
 Shards are written under their final names, which carry the plan's hash, beside whatever was there before; each finished unit
 leaves a report in the work folder. Units that an earlier build left whole are taken over (`pipeline.reuse`), the rest is made.
-Replacing manifest.json is the commit; only then are superseded files deleted.
+All shards are settled on disk before manifest.json is replaced, which is the commit; only then are superseded files deleted.
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ def build(
     build.reuse(committed, recipe.on_error)
     reused = len(build.reports)
     build.run(engine, partial(UnitTask, recipe, storage, entry.folder, build.hash8, work_folder))
-    elapsed_s = time.perf_counter() - begun
     reports = tuple(build.reports[unit.index] for unit in plan.units)
+    storage.settle([shard.file for report in reports for shard in report.shards])
+    elapsed_s = time.perf_counter() - begun
     made: dict[str, Any] = {"engine": engine.description, "elapsed_s": round(elapsed_s, 3), "retries": engine.retries}
     try:
         manifest = make_manifest(plan, recipe, plan_hash, entry, reports, made, base)

@@ -6,7 +6,7 @@ start       imports, tokenizer and segmenter (measured); with ray also the const
 scan        bytes at the measured rate, files shared by the workers
 vocabulary  measured on the sample (`pipeline.plan_vocabulary`)
 build       what a worker pays until its caches are warm, once; the units and the bytes of the worker with the most of them, at
-            the warm rates, divided by `EFFICIENCY` when there are several workers; and the reports of units, one after another
+            the warm rates, divided by `EFFICIENCY` when there are several workers; and settling the shards on disk
 
 Files are read from the page cache here; a slow disk or a remote store adds to this.
 """
@@ -25,22 +25,20 @@ from pipeline.recipe import Recipe
 from pipeline.scan import scan_file
 from pipeline.unit import UnitBuilder
 from pipeline.units import make_plan, read_unit
-from shards.durable import commit_bytes
+from shards.durable import commit_bytes, settle
 
 # Several workers share memory bandwidth and caches, and the last units leave some of them idle: two ran at 1.8 to 1.9 × one.
 EFFICIENCY = 0.9
-# Measured on two cores (2026-11): a python process to its first line and from its last; ray from init to shutdown; and a worker
-# process until it has its first task, once for the scan and once for the build.
+# Measured on two cores (2026-11): a python process to its first line and from its last; ray and its workers from init to shutdown.
 PROCESS_SECONDS = 0.2
-RAY_SECONDS = 5.3
-RAY_WORKER_SECONDS = 0.25
+RAY_SECONDS = 7.0
 _TIMED_UNITS, _MIN_TIMED_BYTES = 8, 1 << 16
-_TIMED_COMMITS = 5
+_TIMED_COMMITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Seconds. load_s: making a builder; cold_s: until its caches are warm; commit_s: a small file on disk; unit_s: a unit,
+    """Seconds. load_s: making a builder; cold_s: until its caches are warm; commit_s: a small file on disk, of many; unit_s: a unit,
     however small; the others: a byte. `timed_unit`: bytes of the units that `build_s_per_byte` was measured on, and holds for.
     """
 
@@ -106,8 +104,10 @@ def measure(
         pairs.append((unit.end - unit.begin, time.perf_counter() - begun))  # giving memory back is part of it
     cold_s, build_s_per_byte = warm_rate(pairs)
     begun = time.perf_counter()
-    for number in range(_TIMED_COMMITS):
-        commit_bytes(folder / f"commit-{number}.json", b"{}")
+    names = [f"commit-{number}.json" for number in range(_TIMED_COMMITS)]
+    for name in names:
+        commit_bytes(folder / name, b"{}", settled=False)
+    settle(folder, names)
     commit_s = (time.perf_counter() - begun) / _TIMED_COMMITS
     return Rates(
         load_s=load_s,
@@ -145,9 +145,9 @@ def predict(
     efficiency = EFFICIENCY if at_work > 1 else 1.0
     share = math.ceil(units / at_work) / units
     scanning = max(1, min(workers, files, cores))
-    start_s = PROCESS_SECONDS + rates.load_s + (RAY_SECONDS + 2 * RAY_WORKER_SECONDS if ray else 0.0)
-    # A unit's own shard is part of its rate; its report, and a shard of documents held out, come on top.
-    commits_s = rates.commit_s * (units + (shards - units) / at_work)
+    start_s = PROCESS_SECONDS + rates.load_s + (RAY_SECONDS + rates.load_s if ray else 0.0)  # each worker loads for itself
+    # Writing a unit's own shard is part of its rate; settling it on disk, and a shard of documents held out, come on top.
+    commits_s = rates.commit_s * shards
     return Times(
         start_s=start_s,
         scan_s=total_bytes * rates.scan_s_per_byte / scanning / (EFFICIENCY if scanning > 1 else 1.0),

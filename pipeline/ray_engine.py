@@ -1,8 +1,9 @@
 """The engine that works on the cores of one machine, or of a cluster, through ray. The one module that imports it.
 
-Each worker is an actor that makes its function once and then gets one task at a time, when its last result is there: tasks in
-flight, and with them memory, stay bounded. A worker that dies is replaced and its task is given out again: tasks are pure and
-idempotent, so running one twice does no harm. An error that the task itself raises is not retried: it would come again.
+Each worker is an actor that gets one task at a time, when its last result is there: tasks in flight, and with them memory, stay
+bounded. Workers start with the engine and serve one run after another (starting one takes a second and a half); each makes
+its function once a run. A worker that dies is replaced and its task is given out again: tasks are pure and idempotent, so
+running one twice does no harm. An error that the task itself raises is not retried: it would come again.
 
 A cluster is joined only when the caller names its address: neither a variable nor a file that ray finds on the machine makes
 it send anything elsewhere.
@@ -10,10 +11,11 @@ it send anything elsewhere.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, islice
 from typing import Any, NamedTuple, TypeVar
 
 from pipeline.errors import EngineError
@@ -24,6 +26,8 @@ Result = TypeVar("Result")
 
 MAX_ATTEMPTS = 4
 DEFAULT_WORKER_MEMORY_BYTES = 1 << 30
+# Workers that are not there by then start while the first tasks wait for them.
+_START_TIMEOUT_S = 30.0
 
 
 class _Running(NamedTuple):
@@ -36,18 +40,22 @@ class _Running(NamedTuple):
 class RayEngine:
     """See the module docstring. Ports are bound to loopback unless `address` names a cluster.
 
-    workers: how many, None for one a core; worker_memory: bytes that each is promised, by which ray places them.
+    workers: how many, None for one a core; worker_memory: bytes that each is promised, by which ray places them;
+    modules: what workers import when they start.
     """
 
     def __init__(
-        self, *, workers: int | None = None, address: str | None = None, worker_memory: int = DEFAULT_WORKER_MEMORY_BYTES
-    ) -> None:
+        self, *, workers: int | None = None, address: str | None = None, worker_memory: int = DEFAULT_WORKER_MEMORY_BYTES,
+        modules: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self._ray: Any = ray
-        self._memory = worker_memory
+        self._memory, self._modules = worker_memory, tuple(modules)
+        self._idle: list[Any] = []
+        self._runs = count()
         self.retries = 0
         try:
             if address:
@@ -65,6 +73,11 @@ class RayEngine:
         self.workers = self._places(workers, address) if address else workers or 1
         where = f"the cluster at {address}" if address else "this machine"
         self.description = f"ray, {self.workers} worker{'s' if self.workers > 1 else ''} on {where}"
+        self._idle = [self._new_worker() for _ in range(self.workers)]
+        self._ray.wait([worker.started.remote() for worker in self._idle], num_returns=self.workers, timeout=_START_TIMEOUT_S)
+
+    def _new_worker(self) -> Any:
+        return self._ray.remote(num_cpus=1, memory=self._memory)(_Worker).remote(self._modules)
 
     def _places(self, workers: int | None, address: str) -> int:
         """Return how many of the workers asked for find a place: one that never starts would hold its task for ever."""
@@ -81,15 +94,15 @@ class RayEngine:
 
     def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         """Run tasks on the workers; raises what a task raised, or EngineError when workers keep dying."""
-        new_worker = self._ray.remote(num_cpus=1, memory=self._memory)(_Worker).remote
+        run, shared = next(self._runs), self._ray.put((make, __version__))
         waiting = enumerate(tasks)
         running: dict[Any, _Running] = {}
 
         def start(position: int, task: Task, attempt: int, worker: Any) -> None:
-            running[worker.call.remote(task)] = _Running(position, task, attempt, worker)
+            running[worker.call.remote(run, shared, task)] = _Running(position, task, attempt, worker)
 
         for position, task in islice(waiting, self.workers):
-            start(position, task, 1, new_worker(make, __version__))
+            start(position, task, 1, self._idle.pop() if self._idle else self._new_worker())
         while running:
             ready = self._first_ready(list(running))
             done = running.pop(ready)
@@ -99,11 +112,13 @@ class RayEngine:
                 raise error.cause if isinstance(error.cause, Exception) else error from None
             except self._ray.exceptions.RayError as error:
                 self._check_attempts(done, error)
-                start(done.position, done.task, done.attempt + 1, new_worker(make, __version__))
+                start(done.position, done.task, done.attempt + 1, self._new_worker())
                 continue
             for position, task in waiting:
                 start(position, task, 1, done.worker)
                 break
+            else:
+                self._idle.append(done.worker)
             yield done.position, result
 
     def _check_attempts(self, lost: _Running, error: Exception) -> None:
@@ -126,16 +141,23 @@ class RayEngine:
 
 
 class _Worker:
-    """A process of its own; makes its function when the first task comes, so that a failure there is a task's failure."""
+    """A process of its own; makes the function of a run when its first task comes: a failure there is a task's failure."""
 
-    def __init__(self, make: Callable[[], Callable[[Any], Any]], version: str) -> None:
-        self._make, self._version = make, version
+    def __init__(self, modules: Sequence[str]) -> None:
+        for module in modules:
+            importlib.import_module(module)
+        self._run = -1
         self._function: Callable[[Any], Any] | None = None
 
-    def call(self, task: Any) -> Any:
-        if self._function is None:
-            check_version(self._version)
-            self._function = self._make()
+    def started(self) -> None:
+        """Answer, once the process is there."""
+
+    def call(self, run: int, shared: tuple[Callable[[], Callable[[Any], Any]], str], task: Any) -> Any:
+        if run != self._run or self._function is None:
+            make, version = shared
+            check_version(version)
+            self._function = None  # what the last run needed goes before what this one needs
+            self._run, self._function = run, make()
         return self._function(task)
 
 

@@ -95,8 +95,12 @@ def take_over(storage: Storage, unit: Unit, report: UnitReport, hash8: str) -> U
 
 
 def store_report(storage: Storage, work: str, key: str, report: UnitReport) -> None:
-    """Note that a unit is finished, so that a build that is stopped finds it again."""
-    storage.write(f"{work}/unit-{report.index:05d}.json", pretty_json({"key": key, "report": report.to_json_object()}))
+    """Note that a unit is finished, so that a build that is stopped finds it again.
+
+    Whoever finds it checks the shards it names, and can do without it: it is not worth waiting for the disk.
+    """
+    value = pretty_json({"key": key, "report": report.to_json_object()})
+    storage.write(f"{work}/unit-{report.index:05d}.json", value, settled=False)
 
 
 def store_units(storage: Storage, hash8: str, units: Mapping[str, UnitReport]) -> dict[str, str]:

@@ -99,7 +99,7 @@ class UnitBuilder:
         self.max_tokens = recipe.max_seq_len - self.special_tokens
 
     def build(self, unit: Unit) -> UnitReport:
-        """Build one unit and commit its shards. Raises InputError and StorageError."""
+        """Build one unit and write its shards, unsettled (see `shards.durable`). Raises InputError and StorageError."""
         begun = time.perf_counter()
         ledger, watch = Ledger(), Stopwatch()
         guard = Guard(unit.path, self.recipe.on_error)
@@ -187,7 +187,7 @@ class UnitBuilder:
 
     def _write(self, columns: Columns, split: str, unit: Unit) -> UnitShard:
         name = shard_name(split, self.hash8, unit.index)
-        digest = write_shard(self.out / name, columns)
+        digest = write_shard(self.out / name, columns, settled=False)
         tokens = int(columns.offsets[-1])
         return UnitShard(file=name, split=split, rows=len(columns), tokens=tokens, bytes=digest.size, sha256=digest.sha256)
 

@@ -4,6 +4,9 @@ A file is committed by: write under a temporary name in the same folder, fsync i
 folder. After a crash at any moment the final name holds the old bytes or the new ones, whole; what is left under a temporary
 name is swept by the next writer. A folder is committed the same way, every file in it fsynced before the rename.
 
+Files that mean nothing until another one names them by sha256 may be written unsettled: renamed without an fsync, and settled
+together before that other file is committed. Waiting for the disk once costs a small part of waiting for each.
+
 `fault_hook`, when a test sets it, is called before each durable operation with its kind and path: by raising or by ending the
 process there, tests visit every point at which a machine can fail.
 """
@@ -14,7 +17,8 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +28,7 @@ from shards.errors import StorageError
 
 _TEMPORARY = ".tmp-"
 _CHUNK_BYTES = 1 << 20
+_SETTLING_THREADS = 8  # they wait for the disk, which takes what waits together in one go
 
 fault_hook: Callable[[str, Path], None] | None = None
 
@@ -93,9 +98,10 @@ def _storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def commit_stream(path: Path) -> Iterator[HashedFile]:
+def commit_stream(path: Path, *, settled: bool = True) -> Iterator[HashedFile]:
     """Give a file to write to; commit it under `path` when the block ends, or leave no trace when it raises.
 
+    With `settled` off it is whole after the death of the process, but may be broken or gone after a power cut until `settle`.
     Raises StorageError, naming the file, when the disk refuses.
     """
     temporary = path.parent / f".{path.name}{_TEMPORARY}{uuid.uuid4().hex[:12]}"
@@ -105,24 +111,42 @@ def commit_stream(path: Path) -> Iterator[HashedFile]:
             operation("create", path)
             with open(temporary, "xb") as raw:
                 yield (hashed := HashedFile(raw, path))
-                raw.flush()
-                operation("fsync", path)
-                os.fsync(raw.fileno())
+                if settled:
+                    raw.flush()
+                    operation("fsync", path)
+                    os.fsync(raw.fileno())
             assert hashed is not None
             operation("rename", path)
             os.replace(temporary, path)
-            sync_directory(path.parent)
+            if settled:
+                sync_directory(path.parent)
     except BaseException:
         with suppress(OSError):  # what stopped the write may stop this too; what is left is swept by the next writer
             temporary.unlink()
         raise
 
 
-def commit_bytes(path: Path, data: bytes) -> FileDigest:
-    """Commit `data` as the whole content of `path`."""
-    with commit_stream(path) as file:
+def commit_bytes(path: Path, data: bytes, *, settled: bool = True) -> FileDigest:
+    """Commit `data` as the whole content of `path`; see `commit_stream`."""
+    with commit_stream(path, settled=settled) as file:
         file.write(data)
     return file.digest
+
+
+def settle(folder: Path, names: Sequence[str]) -> None:
+    """Make files of `folder`, and their names, outlive a power cut. Raises StorageError, naming the file."""
+    paths = [folder / name for name in names]
+    for path in paths:
+        with _storage_errors(path):
+            operation("fsync", path)
+    with ThreadPoolExecutor(_SETTLING_THREADS) as threads:
+        list(threads.map(_sync_file, paths))
+    sync_directory(folder)
+
+
+def _sync_file(path: Path) -> None:
+    with _storage_errors(path), open(path, "rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def link_file(old: Path, new: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,15 @@ class RemoteStorage:
         fs, path = self._place(name)
         return read_bounded(fs, path, MAX_MANIFEST_BYTES)
 
-    def write(self, name: str, data: bytes) -> FileDigest:
+    def write(self, name: str, data: bytes, *, settled: bool = True) -> FileDigest:
         fs, path = self._place(name)
         operation("put", Path(name))
         with _missing_bucket(self.url), store_errors("write", f"{self.url}/{name}"):
             fs.pipe_file(path, data)
         return FileDigest(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+    def settle(self, names: Sequence[str]) -> None:
+        """An object that was put is there for good."""
 
     def put(self, local: Path, name: str) -> None:
         """Store a file of this machine as the object `name`."""

@@ -9,11 +9,12 @@ their own machine and then publish them by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from shards.durable import FileDigest, commit_bytes, hash_file, link_file, remove_file, remove_tree, sweep
+from shards.durable import FileDigest, commit_bytes, hash_file, link_file, remove_file, remove_tree, settle, sweep
 from shards.errors import NotFoundError, StorageError, UsageError
 from shards.lock import exclusive, lock_path
 
@@ -59,8 +60,12 @@ class Storage(Protocol):
         """Return the bytes of a file. Raises NotFoundError."""
         ...
 
-    def write(self, name: str, data: bytes) -> FileDigest:
-        """Store `data` as the whole of a file."""
+    def write(self, name: str, data: bytes, *, settled: bool = True) -> FileDigest:
+        """Store `data` as the whole of a file. Not `settled`: a power cut may break it or take it away."""
+        ...
+
+    def settle(self, names: Sequence[str]) -> None:
+        """Make files that were published, or written unsettled, outlive a power cut."""
         ...
 
     def digest(self, name: str) -> FileDigest | None:
@@ -121,8 +126,11 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError("no such file", where=self.folder / name) from None
 
-    def write(self, name: str, data: bytes) -> FileDigest:
-        return commit_bytes(self.folder / name, data)
+    def write(self, name: str, data: bytes, *, settled: bool = True) -> FileDigest:
+        return commit_bytes(self.folder / name, data, settled=settled)
+
+    def settle(self, names: Sequence[str]) -> None:
+        settle(self.folder, names)
 
     def digest(self, name: str) -> FileDigest | None:
         try:

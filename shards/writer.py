@@ -18,10 +18,10 @@ from shards.columns import BATCH_ROWS, Columns, schema_for
 from shards.durable import FileDigest, commit_stream
 
 
-def write_shard(path: Path, columns: Columns) -> FileDigest:
-    """Commit `columns` as a shard and return its digest. Raises StorageError."""
+def write_shard(path: Path, columns: Columns, *, settled: bool = True) -> FileDigest:
+    """Commit `columns` as a shard and return its digest; `settled`: see `shards.durable`. Raises StorageError."""
     schema = schema_for(columns.ids.dtype, static=columns.static is not None)
-    with commit_stream(path) as file, pa.ipc.new_file(file, schema) as writer:
+    with commit_stream(path, settled=settled) as file, pa.ipc.new_file(file, schema) as writer:
         for batch in _batches(columns, schema):
             writer.write_batch(batch)
     return file.digest
