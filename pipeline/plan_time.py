@@ -29,7 +29,8 @@ from shards.durable import commit_bytes, settle
 
 # Several workers share memory bandwidth and caches, and the last units leave some of them idle: two ran at 1.8 to 1.9 × one.
 EFFICIENCY = 0.9
-# Measured on two cores (2026-11): a python process to its first line and from its last; ray and its workers from init to shutdown.
+# Measured on two cores (2026-11): a python process to its first line and from its last; ray and its workers, from init to
+# shutdown.
 PROCESS_SECONDS = 0.2
 RAY_SECONDS = 7.0
 _TIMED_UNITS, _MIN_TIMED_BYTES = 8, 1 << 16
@@ -38,8 +39,9 @@ _TIMED_COMMITS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Seconds. load_s: making a builder; cold_s: until its caches are warm; commit_s: a small file on disk, of many; unit_s: a unit,
-    however small; the others: a byte. `timed_unit`: bytes of the units that `build_s_per_byte` was measured on, and holds for.
+    """Seconds. load_s: making a builder; cold_s: until its caches are warm; commit_s: a small file on disk, of many; unit_s: a
+    unit, however small; the others: a byte. `timed_unit`: bytes of the units that `build_s_per_byte` was measured on, and
+    holds for.
     """
 
     load_s: float
