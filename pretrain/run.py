@@ -28,19 +28,27 @@ from shards.errors import LockedError, UsageError
 if TYPE_CHECKING:
     from pretrain.distributed import World
     from pretrain.plan import Start, TrainingPlan
+    from pretrain.trainer import Trainer
+
+    Poll = Callable[[], int | None]
+    Observe = Callable[[Trainer, Poll], Poll]
 
 COMMAND = "pretrain.run"
 LOCK = ".lock"
 _LOCK_PATIENCE_S = 3.0
 
 
-def train(config: TrainConfig, arguments: Sequence[str]) -> cli.Outcome:
-    """Train as `config` says; `arguments` are the command's, for the record and for resuming."""
+def train(config: TrainConfig, arguments: Sequence[str], *, observe: Observe | None = None, module: str = COMMAND) -> cli.Outcome:
+    """Train as `config` says; `arguments` are the command's, for the record and for resuming.
+
+    `observe` is shown the trainer before it starts, and the function that asks whether to stop, which it may replace; `module` is
+    what the processes of ``--nproc`` run.
+    """
     from pretrain.distributed import SPAWNED, world_of_environment
 
     world = world_of_environment()
     if config.nproc > 1 and world.size == 1:
-        return _launch(config, arguments)
+        return _launch(config, arguments, module)
     if config.nproc not in (1, world.size):
         raise UsageError(f"--nproc {config.nproc} in a process that a launcher started as one of {world.size}")
     spawned = SPAWNED in os.environ
@@ -49,12 +57,12 @@ def train(config: TrainConfig, arguments: Sequence[str]) -> cli.Outcome:
         say("shards are not verified (--no-verify)")
     plan = _make_plan(config, verify=config.verify and world.is_first and not spawned, say=_silent if spawned else say)
     if not world.is_first:
-        return _train_here(plan, None, world, arguments, say)
+        return _train_here(plan, None, world, arguments, say, observe)
     from pretrain.plan import choose_start
 
     with _locked(plan.folder):
         start = choose_start(plan, _silent if spawned else say)
-        return _train_here(plan, start, world, arguments, say)
+        return _train_here(plan, start, world, arguments, say, observe)
 
 
 def _silent(text: str) -> None:
@@ -95,7 +103,7 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _launch(config: TrainConfig, arguments: Sequence[str]) -> cli.Outcome:
+def _launch(config: TrainConfig, arguments: Sequence[str], module: str) -> cli.Outcome:
     """Check what can be checked, then let `config.nproc` processes train."""
     from pretrain.distributed import launch
     from pretrain.plan import choose_start
@@ -107,7 +115,7 @@ def _launch(config: TrainConfig, arguments: Sequence[str]) -> cli.Outcome:
     plan = _make_plan(config, verify=config.verify, say=print)
     with _locked(plan.folder):
         choose_start(plan)
-    code = launch([a for a in arguments if a != "--json"], processes=config.nproc)
+    code = launch([a for a in arguments if a != "--json"], processes=config.nproc, module=module)
     record = read_run(plan.folder) or {}
     return cli.Outcome(
         fingerprint=record.get("checkpoint_fingerprint"),
@@ -118,7 +126,12 @@ def _launch(config: TrainConfig, arguments: Sequence[str]) -> cli.Outcome:
 
 
 def _train_here(
-    plan: TrainingPlan, start: Start | None, world: World, arguments: Sequence[str], say: Callable[[str], None]
+    plan: TrainingPlan,
+    start: Start | None,
+    world: World,
+    arguments: Sequence[str],
+    say: Callable[[str], None],
+    observe: Observe | None,
 ) -> cli.Outcome:
     """Train in this process. The first rank brings `start`; the others are told its step."""
     import numpy as np
@@ -153,7 +166,7 @@ def _train_here(
             f"{schedule.warmup_steps} steps of warm-up"
         )
         with StopSignals() as signals:
-            result = trainer.run(signals.poll)
+            result = trainer.run(observe(trainer, signals.poll) if observe is not None else signals.poll)
     except Exception as error:
         told = _told(error)
         if world.is_first:

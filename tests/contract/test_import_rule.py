@@ -138,7 +138,7 @@ COMMANDS = (
     "shards.verify", "shards.remove", "pipeline.report", "pipeline.diff", "pipeline.plan", "pipeline.vocab",
     "pipeline.boundary_agreement",
 )  # fmt: skip
-COMMANDS += ("pretrain.autopsy", "pretrain.plot", "pretrain.replay")
+COMMANDS += ("pretrain.autopsy", "pretrain.plot", "pretrain.replay", "pretrain.verify_resume", "pretrain.verify_child")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

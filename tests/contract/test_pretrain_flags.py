@@ -10,6 +10,7 @@ import pytest
 from pretrain.options import TrainConfig, config_from
 from pretrain.run import build_parser
 from pretrain.runs import build_parser as runs_parser
+from pretrain.verify_resume import build_parser as verify_parser
 from shards.errors import UsageError
 from tests.helpers.commands import ROOT, flags
 
@@ -43,6 +44,10 @@ def test_flags_of_runs() -> None:
     assert flags(runs_parser()) == ["--debug", "--help", "--json", "--out"]
 
 
+def test_flags_of_verify_resume_are_those_of_run_and_two() -> None:
+    assert set(flags(verify_parser())) - set(flags(build_parser())) == {"--steps", "--kill-at"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -59,7 +64,7 @@ def test_unusable_values_are_refused_by_flag_and_value(arguments: list[str], mes
         config_from(build_parser().parse_args(arguments))
 
 
-@pytest.mark.parametrize("module", ["pretrain.run", "pretrain.runs"])
+@pytest.mark.parametrize("module", ["pretrain.run", "pretrain.runs", "pretrain.verify_resume"])
 def test_help_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module} as m\ntry: m.main(['--help'])\nfinally: print([n for n in {HEAVY} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +21,6 @@ from pretrain.log_line import read_metrics
 from pretrain.options import TrainConfig
 from pretrain.plan import TrainingPlan, choose_start
 from shards.errors import IntegrityError, MismatchError
-from tests.helpers.commands import ROOT, run
 from tests.helpers.tiny_data import write_tiny_data
 from tests.helpers.tiny_training import new_trainer, tiny_config, tiny_network, tiny_plan
 
@@ -293,29 +288,3 @@ def test_never_refuses_and_a_path_branches_off(interrupted: TrainingPlan, whole:
     assert trainer.state.step == 3
     trainer.run()
     assert final_fingerprint(branch) == final_fingerprint(whole)
-
-
-def test_a_killed_process_resumes_to_the_same_bytes(shards: Path, tmp_path: Path) -> None:
-    def arguments(out: str) -> list[str]:
-        return [
-            "--shards", str(shards), "--model", "roformer-tiny", "--max-steps", "14", "--global-batch", "8", "--save-steps", "2",
-            "--logging-steps", "3", "--eval-steps", "5", "--name", "run", "--out", out, "--device", "cpu",
-        ]  # fmt: skip
-
-    alone = run("pretrain.run", *arguments("alone"), cwd=tmp_path)
-    assert alone.code == 0, alone
-    victim = [sys.executable, "-m", "pretrain.run", *arguments("killed")]
-    killed = subprocess.Popen(victim, cwd=tmp_path, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 60
-    while not step_folder(tmp_path / "killed" / "run", 4).exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not step_folder(tmp_path / "killed" / "run", 14).exists(), "it was killed too late to prove anything"
-    resumed = run("pretrain.run", *arguments("killed"), cwd=tmp_path)
-    assert resumed.code == 0, resumed
-    assert "resumed after step" in resumed.out
-    for name in ("model.safetensors", "optimizer.safetensors", "integrity.json"):
-        ends = [step_folder(tmp_path / out / "run", 14) / name for out in ("alone", "killed")]
-        assert ends[0].read_bytes() == ends[1].read_bytes()
-    assert [r["step"] for r in read_metrics(tmp_path / "killed" / "run")] == [3, 5, 6, 9, 10, 12, 14, 14]
