@@ -1,9 +1,8 @@
 """Tab-separated files as GLUE ships them, read to the letter.
 
-A row ends at a line feed and at nothing else (a carriage return before it belongs to the line end; U+2028 and its kin are
-text). A field ends at a tab. Quotation marks are plain characters: GLUE leaves them unbalanced, and a reader that pairs them
-swallows whole rows. The first bytes may be a UTF-8 byte order mark. Whatever else is wrong is reported as
-``file:row:column``, all counted from 1, the column in fields.
+Rows are the lines of `finetune.lines`. A field ends at a tab. Quotation marks are plain characters: GLUE leaves them
+unbalanced, and a reader that pairs them swallows whole rows. Whatever is wrong is reported as ``file:row:column``, all counted
+from 1, the column in fields.
 """
 
 from __future__ import annotations
@@ -12,13 +11,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from finetune.errors import TaskDataError
-from shards.errors import NotFoundError
-
-MAX_LINE_BYTES = 1 << 20
-_BOM = b"\xef\xbb\xbf"
+from finetune.lines import lines, opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +21,14 @@ class Table:
     """The wanted columns of one file.
 
     `columns[c][i]` is the text of wanted column c in the i-th kept row; `rows[i]` is that row's number in the file and
-    `numbers[c]` the wanted column's, both from 1. `defects` are the places of rows left out because the caller allowed some.
+    `numbers[c]` the wanted column's, both from 1 (of JSON lines: its key). `defects` are the places of rows left out because the
+    caller allowed some.
     """
 
     path: Path
     columns: tuple[list[str], ...]
     rows: list[int]
-    numbers: tuple[int, ...]
+    numbers: tuple[int | str, ...]
     defects: tuple[str, ...]
     sha256: str
 
@@ -49,18 +45,22 @@ def read_table(path: Path, *, wanted: Sequence[str], names: Sequence[str] | None
 
     Raises NotFoundError for a missing file, TaskDataError for anything that is not as described.
     """
-    try:
-        with open(path, "rb") as file:
-            return _read(file, path, wanted, names, max_defects)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError("no such task file", where=path) from None
-    except IsADirectoryError:
-        raise TaskDataError("not a tab-separated file", where=path, got="a folder") from None
-
-
-def _read(file: BinaryIO, path: Path, wanted: Sequence[str], names: Sequence[str] | None, max_defects: int) -> Table:
     digest = hashlib.sha256()
-    lines = _lines(file, path, digest)
+    with opened(path) as file:
+        rows = ((row, text.split("\t")) for row, text in lines(file, path, digest))
+        return collect(rows, path, digest, wanted=wanted, names=names, max_defects=max_defects)
+
+
+def collect(
+    lines: Iterator[tuple[int, list[str]]],
+    path: Path,
+    digest: hashlib._Hash,
+    *,
+    wanted: Sequence[str],
+    names: Sequence[str] | None,
+    max_defects: int,
+) -> Table:
+    """Return the wanted columns of numbered rows of fields, which `digest` has hashed when the last one is taken."""
     if names is None:
         header = next(lines, None)
         if header is None:
@@ -89,7 +89,7 @@ def _read(file: BinaryIO, path: Path, wanted: Sequence[str], names: Sequence[str
         for column, pick in zip(columns, picks, strict=True):
             column.append(fields[pick])
     if not rows:
-        raise TaskDataError("the file holds no rows", where=path, hint="A task needs training and dev rows")
+        raise no_rows(path)
     return Table(
         path=path,
         columns=columns,
@@ -100,33 +100,9 @@ def _read(file: BinaryIO, path: Path, wanted: Sequence[str], names: Sequence[str
     )
 
 
-def _lines(file: BinaryIO, path: Path, digest: hashlib._Hash) -> Iterator[tuple[int, list[str]]]:
-    """Yield (row number, fields); every byte goes through `digest`."""
-    row = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        row += 1
-        digest.update(line)
-        if len(line) > MAX_LINE_BYTES:
-            raise TaskDataError(
-                "the line is too long for a task file",
-                where=f"{path}:{row}:1",
-                expected=f"at most {MAX_LINE_BYTES:,} bytes",
-                got="more",
-            )
-        if row == 1:
-            line = line.removeprefix(_BOM)
-        if line.endswith(b"\n"):
-            line = line[:-2] if line.endswith(b"\r\n") else line[:-1]
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            column = line.count(b"\t", 0, error.start) + 1
-            raise TaskDataError(
-                f"not UTF-8: byte 0x{line[error.start]:02x} at byte {error.start + 1} of the row",
-                where=f"{path}:{row}:{column}",
-                hint="Save the file as UTF-8",
-            ) from None
-        yield row, text.split("\t")
+def no_rows(path: Path) -> TaskDataError:
+    """Return the error for a file without a single row."""
+    return TaskDataError("the file holds no rows", where=f"{path}:1:1", hint="A task needs training and dev rows")
 
 
 def _pick(names: Sequence[str], wanted: Sequence[str], path: Path) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from finetune.errors import TaskDataError
 from finetune.sample import sample_folder
 from finetune.tasks import TASKS, Task, find_task, read_examples
-from finetune.tsv import MAX_LINE_BYTES, Table, read_table
+from finetune.lines import MAX_LINE_BYTES
+from finetune.tsv import Table, read_table
 from shards.errors import NotFoundError, UsageError
 
 
@@ -65,7 +66,7 @@ def test_only_a_line_feed_ends_a_row(tmp_path: Path) -> None:
     ("data", "place", "words"),
     [
         (b"", "train.tsv:1:1", "empty"),
-        (b"sentence\tlabel\n", "train.tsv", "no rows"),
+        (b"sentence\tlabel\n", "train.tsv:1:1", "no rows"),
         (b"text\tlabel\na\t1\n", "train.tsv:1:1", "no column 'sentence'"),
         (b"sentence\tlabel\tlabel\na\t1\t1\n", "train.tsv:1:3", "'label' twice"),
         (b"sentence\tlabel\na\t1\nb\n", "train.tsv:3:2", "expected 2, got 1"),
