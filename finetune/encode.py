@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finetune.errors import UnknownTextError
-from finetune.tasks import Examples
+from finetune.task import Examples, TaggedWords
 from pipeline.clean import clean_text
 from shards.collate import separators_inside
 from shards.errors import MismatchError, UsageError
@@ -37,12 +37,29 @@ _PIECE = re.compile(r"[㐀-鿿豈-﫿𠀀-𰀀]|[^\s㐀-鿿豈-﫿𠀀-𰀀]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedRows:
-    """Ids of n rows, special tokens included, end to end.
+class Words:
+    """The words of the n rows of a tagging task, end to end: row i has those from ``offsets[i]`` to ``offsets[i + 1]``.
 
-    Row i is ``ids[offsets[i]:offsets[i + 1]]``; `second[i]` is the position in the row where token type 1 begins: with segment
-    B, or at the row's length when there is none or the pair template has one type only (RoBERTa's). `tokens` and `unknown`
-    count the text's tokens before cutting, `cut` the rows that were cut.
+    `tags` are their true labels; `target` is the target (see `EncodedRows`) whose token holds the word's beginning, -1 where the
+    row was cut before it or it has no token; `leads` is false where that token began with an earlier word.
+    """
+
+    offsets: I64
+    tags: I64
+    target: I64
+    leads: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedRows:
+    """Ids of n rows as n sequences (2 n of a choice: row i is sequences 2 i and 2 i + 1), special tokens included, end to end.
+
+    Sequence s is ``ids[offsets[s]:offsets[s + 1]]``; `second[s]` is the position in it where token type 1 begins: with segment
+    B, or at its length when there is none or the pair template has one type only (RoBERTa's). `tokens` and `unknown` count the
+    text's tokens before cutting, `cut` the rows that were cut.
+
+    `labels` has one entry for each target, which is what one output predicts: a row, or in a tagging task a token that begins a
+    word: those of row i are ``target_offsets[i]`` to ``target_offsets[i + 1]``, at `target_tokens` (positions in the row).
     """
 
     ids: npt.NDArray[np.int32]
@@ -52,59 +69,133 @@ class EncodedRows:
     tokens: int
     unknown: int
     cut: int
+    per_row: int = 1
+    target_offsets: I64 | None = None
+    target_tokens: I64 | None = None
+    words: Words | None = None
 
     def __len__(self) -> int:
-        return len(self.second)
+        return len(self.second) // self.per_row
 
     @property
     def lengths(self) -> I64:
-        """Tokens of each row, special tokens included."""
-        return np.diff(self.offsets)
+        """Tokens of each row, special tokens included; of a choice, those of its longer sequence."""
+        longest: I64 = np.diff(self.offsets).reshape(-1, self.per_row).max(axis=1)
+        return longest
+
+    @property
+    def targets(self) -> int:
+        """How many outputs there are to predict."""
+        return len(self) if self.target_offsets is None else int(self.target_offsets[-1])
 
     @property
     def unknown_share(self) -> float:
         return self.unknown / self.tokens if self.tokens else 0.0
 
 
-def encode(examples: Examples, tokenizer: Tokenizer, *, max_seq_len: int, regression: bool) -> EncodedRows:
+class _Sequences:
+    """Sequences of ids as they come together."""
+
+    def __init__(self, tokenizer: Tokenizer, max_seq_len: int) -> None:
+        if tokenizer.pair_template not in PAIR_TEMPLATES:
+            raise MismatchError(
+                "unknown pair template of the tokenizer", expected=" or ".join(PAIR_TEMPLATES), got=repr(tokenizer.pair_template)
+            )
+        self._special, self._template, self._max_seq_len = tokenizer.special_ids, tokenizer.pair_template, max_seq_len
+        self._inside = separators_inside(tokenizer.pair_template)
+        self.flat: list[int] = []
+        self.ends: list[int] = [0]
+        self.second: list[int] = []
+        self.tokens = self.unknown = 0
+
+    def require_room(self, *, pair: bool) -> None:
+        specials = 2 + self._inside if pair else 2
+        if self._max_seq_len < specials + 2:
+            raise UsageError("--max-seq-len leaves no room for text", expected=f"at least {specials + 2}", got=self._max_seq_len)
+
+    def add(self, a: Sequence[int], b: Sequence[int] | None) -> bool:
+        """Add a sequence; return whether it had to be cut."""
+        self.tokens += len(a) + len(b or ())
+        self.unknown += sum(part.count(self._special.unk) for part in (a, b or ()))
+        budget = self._max_seq_len - (2 if b is None else 2 + self._inside)
+        keep_a, keep_b = fit(len(a), len(b or ()), budget)
+        self.flat += [self._special.cls, *a[:keep_a], self._special.sep]
+        if b is not None:
+            self.flat += [self._special.sep] * (self._inside - 1)
+            self.flat += [*b[:keep_b], self._special.sep]
+        self.second.append(keep_a + 2 if self._template == "bert" else len(self.flat) - self.ends[-1])
+        self.ends.append(len(self.flat))
+        return keep_a + keep_b < len(a) + len(b or ())
+
+
+def encode(examples: Examples, tokenizer: Tokenizer, *, max_seq_len: int, regression: bool = False) -> EncodedRows:
     """Return the rows as ids, none longer than `max_seq_len` tokens including special ones.
 
-    Raises MismatchError for a tokenizer with a pair template that is not known, UsageError for a length without room.
+    One text, a pair, or for a choice the two sequences (A, B) and (A, C). Raises MismatchError for a tokenizer with a pair
+    template that is not known, UsageError for a length without room.
     """
-    if tokenizer.pair_template not in PAIR_TEMPLATES:
-        raise MismatchError(
-            "unknown pair template of the tokenizer", expected=" or ".join(PAIR_TEMPLATES), got=repr(tokenizer.pair_template)
-        )
-    inside = separators_inside(tokenizer.pair_template)
-    specials = 2 if examples.texts_b is None else 2 + inside
-    if max_seq_len < specials + 2:
-        raise UsageError("--max-seq-len leaves no room for text", expected=f"at least {specials + 2}", got=max_seq_len)
-    cls, sep, unk = tokenizer.special_ids.cls, tokenizer.special_ids.sep, tokenizer.special_ids.unk
-    flat: list[int] = []
-    ends: list[int] = [0]
-    second: list[int] = []
-    tokens = unknown = cut = 0
-    for index, text in enumerate(examples.texts_a):
-        a = tokenizer.encode(clean_text(text))
-        b = [] if examples.texts_b is None else tokenizer.encode(clean_text(examples.texts_b[index]))
-        tokens += len(a) + len(b)
-        unknown += a.count(unk) + b.count(unk)
-        keep_a, keep_b = fit(len(a), len(b), max_seq_len - specials)
-        cut += keep_a + keep_b < len(a) + len(b)
-        flat += [cls, *a[:keep_a], sep]
-        if examples.texts_b is not None:
-            flat += [sep] * (inside - 1)
-            flat += [*b[:keep_b], sep]
-        second.append(keep_a + 2 if tokenizer.pair_template == "bert" else len(flat) - ends[-1])
-        ends.append(len(flat))
+    if examples.words is not None:
+        return _encode_words(examples, examples.words, tokenizer, max_seq_len)
+    sequences = _Sequences(tokenizer, max_seq_len)
+    sequences.require_room(pair=examples.texts_b is not None)
+    cut = 0
+    for texts in zip(*examples.texts, strict=True):
+        a, *others = (tokenizer.encode(clean_text(text)) for text in texts)
+        cut += max([sequences.add(a, b) for b in others]) if others else sequences.add(a, None)
     return EncodedRows(
-        ids=np.array(flat, dtype=np.int32),
-        offsets=np.array(ends, dtype=np.int64),
-        second=np.array(second, dtype=np.int64),
+        ids=np.array(sequences.flat, dtype=np.int32),
+        offsets=np.array(sequences.ends, dtype=np.int64),
+        second=np.array(sequences.second, dtype=np.int64),
         labels=np.array(examples.labels, dtype=np.float32) if regression else np.array(examples.labels, dtype=np.int64),
-        tokens=tokens,
-        unknown=unknown,
+        tokens=sequences.tokens,
+        unknown=sequences.unknown,
         cut=cut,
+        per_row=2 if examples.texts_c is not None else 1,
+    )
+
+
+def _encode_words(examples: Examples, words: Sequence[TaggedWords], tokenizer: Tokenizer, max_seq_len: int) -> EncodedRows:
+    """Encode the rows of a tagging task, whose words are found in the tokens by their offsets in the text."""
+    sequences = _Sequences(tokenizer, max_seq_len)
+    sequences.require_room(pair=False)
+    labels: list[int] = []
+    target_offsets, target_tokens = [0], list[int]()
+    word_offsets, tags, target, leads = [0], list[int](), list[int](), list[bool]()
+    cut = 0
+    for text, row in zip(examples.texts_a, words, strict=True):
+        tokens = tokenizer.encode_with_offsets(text)
+        cut += sequences.add([id for id, _, _ in tokens], None)
+        kept = tokens[: max_seq_len - 2]
+        place, last = 0, -1
+        for begin, end, tag in zip(row.begins, row.ends, row.tags, strict=True):
+            while place < len(kept) and kept[place][2] <= begin:
+                place += 1
+            inside = place < len(kept) and kept[place][1] < end
+            leads.append(inside and place != last)
+            if inside and place != last:
+                last = place
+                labels.append(tag)
+                target_tokens.append(place + 1)  # [CLS] comes first
+            tags.append(tag)
+            target.append(len(labels) - 1 if inside else -1)
+        target_offsets.append(len(labels))
+        word_offsets.append(len(tags))
+    return EncodedRows(
+        ids=np.array(sequences.flat, dtype=np.int32),
+        offsets=np.array(sequences.ends, dtype=np.int64),
+        second=np.array(sequences.second, dtype=np.int64),
+        labels=np.array(labels, dtype=np.int64),
+        tokens=sequences.tokens,
+        unknown=sequences.unknown,
+        cut=cut,
+        target_offsets=np.array(target_offsets, dtype=np.int64),
+        target_tokens=np.array(target_tokens, dtype=np.int64),
+        words=Words(
+            offsets=np.array(word_offsets, dtype=np.int64),
+            tags=np.array(tags, dtype=np.int64),
+            target=np.array(target, dtype=np.int64),
+            leads=np.array(leads, dtype=np.bool_),
+        ),
     )
 
 

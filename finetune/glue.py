@@ -12,8 +12,13 @@ COMMAND = "finetune.glue"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = new_parser(COMMAND, "Fine-tune a checkpoint on a GLUE task, over one or more seeds, and write its score row.")
-    parser.add_argument("--task", required=True, metavar="NAME", help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE")
+    parser = new_parser(COMMAND, "Fine-tune a checkpoint on GLUE tasks, over one or more seeds, and write their score rows.")
+    parser.add_argument(
+        "--task",
+        required=True,
+        metavar="NAME",
+        help="CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI or AX; several with commas; all",
+    )
     add_model_options(parser)
     data = parser.add_argument_group("data")
     data.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="the task's folder, or one that holds it")
@@ -36,13 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(options: argparse.Namespace) -> Outcome:
     # Whatever can be wrong with task, options, checkpoint and rows is found before paddle is imported.
     from finetune.inputs import load_task
-    from finetune.tasks import find_task
+    from finetune.tasks import GLUE, GLUE_ALL, find_tasks
 
-    task = find_task(options.task)
-    settings_of(options, task)
+    tasks = find_tasks(options.task, GLUE, GLUE_ALL)
+    for task in tasks:
+        settings_of(options, task)
     saved = choose_model(options)
-    data = load_task(task, source=options.data, data_dir=vars(options).get("data_dir"), hub_id=options.hub_id)
-    return fine_tune(options, saved, [(task, data)])
+    data_dir = vars(options).get("data_dir")
+    work = [load_task(task, source=options.data, data_dir=data_dir, hub_id=options.hub_id) for task in tasks]
+    return fine_tune(options, saved, [(data.task, data) for data in work])
 
 
 if __name__ == "__main__":

@@ -10,14 +10,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from finetune.checks import repeated
 from finetune.errors import HubError, TaskDataError
-from finetune.tasks import Examples, Task, TaskInput, parse_label
+from finetune.read import parse_label
+from finetune.task import Examples, Task, TaskInput
 from shards.canonical import canonical_json
 from shards.reach import prepare_hub
 
 
 def load_from_hub(task: Task, hub_id: str, *, looked: Iterable[str] = ()) -> TaskInput:
     """Return the rows of a task as the hub has them. Raises HubError, or TaskDataError for rows that are no rows of the task."""
+    if task.hub_config is None:
+        raise HubError(f"{task.name} is not on the hub", got=hub_id, hint=_how_to_go_on(task, looked))
     problem = prepare_hub()
     import datasets
 
@@ -39,9 +43,14 @@ def load_from_hub(task: Task, hub_id: str, *, looked: Iterable[str] = ()) -> Tas
         return examples
 
     train, dev = read("train"), read(task.hub_dev)
-    other_dev = read(f"validation_{task.other_dev[0]}") if task.other_dev else None
-    note = f"data: {hub_id} ({task.hub_config}) " + ("from the cache of `datasets`" if problem else "from the hub")
-    return TaskInput(train=train, dev=dev, other_dev=other_dev, files=digests, notes=(note,))
+    # The hub has the second dev set of MNLI; the labelled diagnostic is not on it.
+    other_dev = {split.name: read(f"validation_{split.name}") for split in task.other_dev if split.metrics is None}
+    notes = [f"data: {hub_id} ({task.hub_config}) " + ("from the cache of `datasets`" if problem else "from the hub")]
+    tally = {}
+    if again := repeated(train, dev):
+        tally["dev_rows_in_train"] = len(again)
+        notes.append(f"warning: {len(again):,} of {len(dev):,} dev rows are training rows too: the score flatters")
+    return TaskInput(task=task, train=train, dev=dev, other_dev=other_dev, files=digests, notes=tuple(notes), tally=tally)
 
 
 def examples_of(task: Task, rows: Iterable[Mapping[str, Any]], features: Mapping[str, Any], place: str) -> Examples:
@@ -89,6 +98,6 @@ def _how_to_go_on(task: Task, looked: Iterable[str]) -> str:
     tried = ", ".join(looked)
     return (
         (f"No files in {tried} either. " if tried else "")
-        + f"Give --data-dir DIR, a folder that holds {task.train_file} and {task.dev_file}; or set WORDLOOM_DATA to the folder "
-        f"above glue/{task.name}; or try the embedded sample: --task SST-2 --data sample"
+        + f"Give --data-dir DIR, a folder that holds {task.train_files[0]} and {task.dev.files[0]}; or set WORDLOOM_DATA to "
+        f"the folder above {task.places[0]}; or try the embedded sample: --task SST-2 --data sample"
     )

@@ -12,7 +12,7 @@ import numpy as np
 from finetune.encode import EncodedRows, encode, require_known
 from finetune.score import SeedScore, commit_row, row_folder, score_row, summary
 from finetune.settings import Settings
-from finetune.tasks import Examples, Task, TaskInput
+from finetune.task import Examples, Task, TaskInput
 from pipeline.load_tokenizer import load_tokenizer
 from pipeline.tokenizer import Tokenizer
 from pretrain.checkpoint import STATE, Contents, SavedModel, Tensors, write_checkpoint
@@ -65,8 +65,7 @@ class Job:
         )
         require_known(self._train, examples, self._tokenizer, task=task.name, allow=allow_unk)
         self._dev_sets = {"": self._encode(data.dev)}
-        if task.other_dev is not None and data.other_dev is not None:
-            self._dev_sets[task.other_dev[0]] = self._encode(data.other_dev)
+        self._dev_sets |= {name: self._encode(examples) for name, examples in data.other_dev.items()}
 
     def _encode(self, examples: Examples) -> EncodedRows:
         length, regression = self._settings.max_seq_len, self._task.is_regression

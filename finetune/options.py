@@ -15,7 +15,7 @@ from shards.cli import Outcome
 
 if TYPE_CHECKING:
     from finetune.settings import Settings
-    from finetune.tasks import Task, TaskInput
+    from finetune.task import Task, TaskInput
     from pretrain.checkpoint import SavedModel
 
 RUNS = "runs/"

@@ -59,7 +59,7 @@ class Task:
     unlabelled: str | None = None
     max_defects: int = 0
     train_files: tuple[str, ...] = ("train.tsv",)
-    dev: Split = Split(files=("dev.tsv",))  # noqa: RUF009 - frozen
+    dev: Split = Split(files=("dev.tsv",))
     other_dev: tuple[Split, ...] = ()
     tests: tuple[Split, ...] = ()
     hub_config: str | None = None
@@ -94,9 +94,12 @@ class Task:
         return len(self.labels) if self.kind in ("classes", "tags") else 1
 
     @property
-    def place(self) -> str:
-        """The task's folder below the data folder: family and name."""
-        return f"{self.family}/{self.folder or self.name}" if self.family else self.name
+    def places(self) -> tuple[str, ...]:
+        """The task's folders below the data folder, in the order in which they are looked for."""
+        name = self.folder or self.name
+        if self.family == "clue":  # as its archives unpack, and FewCLUE beside it
+            return f"clue/{name}", f"clue/{name}_public", f"clue/{name}2020", f"clue_few/{name}"
+        return (f"{self.family}/{name}",) if self.family else (name,)
 
     def metrics_of(self, split_name: str) -> tuple[str, ...]:
         """Return the metrics of the dev set called `split_name`."""

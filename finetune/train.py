@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import paddle
-import paddle.nn.functional as F
 
 from finetune.batches import Batch, scoring_batches, steps_per_epoch, training_batches
 from finetune.encode import EncodedRows
-from finetune.metrics import evaluate
+from finetune.metrics import evaluate, evaluate_tags
 from finetune.score import SeedScore
 from finetune.settings import Settings
-from finetune.tasks import Task
+from finetune.targets import loss_of, new_network, predict, width
+from finetune.task import Task
 from pretrain.checkpoint import SavedModel, Tensors
 from pretrain.errors import DivergenceError
-from pretrain.heads import SequenceClassifier
+from pretrain.heads import SequenceClassifier, TokenClassifier
 from pretrain.optimizer import Optimizer
 from pretrain.schedule import Schedule
 from pretrain.weights import load_into, named_weights
@@ -74,7 +74,7 @@ class FineTuning:
         self._task, self._settings, self._seed = task, settings, seed
         self._pad_id = saved.config.pad_id
         paddle.seed(_paddle_seed(seed, 0))
-        self._network = SequenceClassifier(saved.config, num_classes=task.outputs, dropout=settings.dropout)
+        self._network = new_network(task, saved.config, settings)
         load_encoder(self._network, saved)
         self._optimizer = Optimizer(self._network, weight_decay=settings.weight_decay, grad_clip=settings.grad_clip)
 
@@ -126,7 +126,7 @@ class FineTuning:
         found: dict[str, float] = {}
         for name, rows in dev_sets.items():
             since_s = time.perf_counter()
-            scored = self.score(rows)
+            scored = self.score(rows, self._task.metrics_of(name))
             say(eval_line(scored, time.perf_counter() - since_s))
             found |= {f"{metric}_{name}" if name else metric: value for metric, value in scored.metrics.items()}
         return found
@@ -135,7 +135,7 @@ class FineTuning:
         """Make one update and return the batch's mean loss."""
         paddle.seed(_paddle_seed(self._seed, step))
         self._network.train()
-        loss = self._loss(self._outputs(batch), batch)
+        loss = loss_of(self._task, predict(self._network, batch, self._task), batch)
         value = float(loss)
         self._require_finite(value, f"loss of step {step}")
         loss.backward()
@@ -151,43 +151,37 @@ class FineTuning:
                 hint=f"Lower --learning-rate (it was {self._settings.learning_rate:g})",
             )
 
-    def score(self, rows: EncodedRows) -> Scored:
+    def score(self, rows: EncodedRows, metrics: Sequence[str]) -> Scored:
         """Return mean loss and metrics over all rows, without dropout. Raises DivergenceError for a loss that is no number."""
+        loss, outputs = self.outputs(rows)
+        self._require_finite(loss, "loss over the dev rows")
+        if rows.words is not None:
+            return Scored(loss=loss, metrics=evaluate_tags(metrics, outputs, rows.words, self._task.labels))
+        return Scored(loss=loss, metrics=evaluate(metrics, outputs, rows.labels))
+
+    def outputs(self, rows: EncodedRows) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return the mean loss over all rows, which means nothing for rows without labels, and their outputs, [targets, C]."""
         self._network.eval()
-        outputs = np.zeros((len(rows), self._task.outputs), dtype=np.float32)
+        outputs = np.zeros((rows.targets, width(self._task)), dtype=np.float32)
         loss_sum = 0.0
         size = self._settings.batch_size * _SCORING_FACTOR
         with paddle.no_grad():
             for batch in scoring_batches(rows, batch_size=size, pad_id=self._pad_id):
-                found = self._outputs(batch)
-                loss_sum += float(self._loss(found, batch)) * len(batch.rows_B)
-                outputs[batch.rows_B] = found.numpy()
-        self._require_finite(loss_sum, "loss over the dev rows")
-        return Scored(loss=loss_sum / len(rows), metrics=evaluate(self._task.metrics, outputs, rows.labels))
+                found = predict(self._network, batch, self._task)
+                loss_sum += float(loss_of(self._task, found, batch)) * len(batch.targets_N)
+                outputs[batch.targets_N] = found.numpy()
+        return loss_sum / max(rows.targets, 1), outputs
 
     def weights(self) -> Tensors:
         """Return the network's weights by structured name."""
         return named_weights(self._network)
-
-    def _outputs(self, batch: Batch) -> Any:
-        return self._network(
-            paddle.to_tensor(batch.input_ids_BL),
-            paddle.to_tensor(batch.token_type_ids_BL),
-            paddle.to_tensor(batch.lengths_B),
-        )
-
-    def _loss(self, outputs_BC: Any, batch: Batch) -> Any:
-        labels_B = paddle.to_tensor(batch.labels_B)
-        if self._task.is_regression:
-            return F.mse_loss(outputs_BC[:, 0], labels_B)
-        return F.cross_entropy(outputs_BC, labels_B)
 
 
 def _paddle_seed(seed: int, step: int) -> int:
     return fold(seed, Purpose.DROPOUT, Purpose.FINETUNE, step) >> 1  # paddle wants a signed 64-bit number
 
 
-def load_encoder(network: SequenceClassifier, saved: SavedModel) -> None:
+def load_encoder(network: SequenceClassifier | TokenClassifier, saved: SavedModel) -> None:
     """Load encoder and pooler of a checkpoint into a classifier; heads of the checkpoint are left behind.
 
     A checkpoint without pooler (trained elsewhere) gets a fresh one, and this is said. Raises WeightsError, naming what is

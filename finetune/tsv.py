@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.errors import TaskDataError
@@ -35,6 +35,17 @@ class Table:
     def place(self, column: int, index: int) -> str:
         """Return file:row:column of the `index`-th kept row in wanted column `column`."""
         return f"{self.path}:{self.rows[index]}:{self.numbers[column]}"
+
+    def take(self, indices: Sequence[int]) -> Table:
+        """Return the table of the rows at `indices`."""
+        columns = tuple([column[i] for i in indices] for column in self.columns)
+        return replace(self, columns=columns, rows=[self.rows[i] for i in indices])
+
+
+def header_of(path: Path) -> list[str]:
+    """Return the names in a file's first row. Raises as `read_table` does."""
+    with opened(path) as file:
+        return next((text.split("\t") for _, text in lines(file, path, hashlib.sha256())), [])
 
 
 def read_table(path: Path, *, wanted: Sequence[str], names: Sequence[str] | None = None, max_defects: int = 0) -> Table:
@@ -65,7 +76,7 @@ def collect(
         header = next(lines, None)
         if header is None:
             raise TaskDataError(
-                "the file is empty", where=f"{path}:1:1", expected=f"a header with {_listed(wanted)}", got="0 bytes"
+                "the file is empty", where=f"{path}:1:1", expected=f"a header with {listed(wanted)}", got="0 bytes"
             )
         names = header[1]
     picks = _pick(names, wanted, path)
@@ -115,8 +126,8 @@ def _pick(names: Sequence[str], wanted: Sequence[str], path: Path) -> tuple[int,
             raise TaskDataError(
                 f"the header has no column {name!r}",
                 where=f"{path}:1:1",
-                expected=_listed(wanted),
-                got=_listed(names),
+                expected=listed(wanted),
+                got=listed(names),
                 hint="Is this the task's own file, with its first row?",
             )
     return tuple(names.index(name) for name in wanted)
@@ -132,6 +143,6 @@ def _defect(fields: list[str], names: Sequence[str], picks: Sequence[int], place
     return None
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     shown = [repr(name if len(name) <= 24 else name[:23] + "…") for name in names[:16]]
     return ", ".join(shown) + (", …" if len(names) > 16 else "")

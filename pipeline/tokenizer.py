@@ -37,6 +37,10 @@ class Tokenizer(Protocol):
         """Return the ids of `text`, without the special tokens of a sequence; special tokens spelled in it are plain text."""
         ...
 
+    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
+        """Return (id, begin, end) of each token, [begin, end) in characters of `text`; the ids are those of `encode`."""
+        ...
+
     def token(self, id: int) -> str:
         """Return the token with that id, as the vocabulary spells it; raises VocabularyError."""
         ...

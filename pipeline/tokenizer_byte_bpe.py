@@ -149,6 +149,11 @@ class ByteBpeTokenizer:
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
+        """Return (id, begin, end) of each token, [begin, end) in characters of `text`; the ids are those of `encode`."""
+        found = self.backend.encode(text, add_special_tokens=False)
+        return [(id, begin, end) for id, (begin, end) in zip(found.ids, found.offsets, strict=True)]
+
     def token(self, id: int) -> str:
         """Return the token with that id, as the vocabulary spells it; raises VocabularyError."""
         if not 0 <= id < len(self.vocab):

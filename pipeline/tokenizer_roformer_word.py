@@ -115,6 +115,10 @@ class RoFormerWordTokenizer:
         """Return the ids of `text`, without the special tokens of a sequence; special tokens spelled in it are plain text."""
         return [piece.id for piece in self.pieces(text)]
 
+    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
+        """Return (id, begin, end) of each token, [begin, end) in characters of `text`; the ids are those of `encode`."""
+        return [(piece.id, piece.begin, piece.end) for piece in self.pieces(text)]
+
     def pieces(self, text: str) -> list[Piece]:
         """Return the tokens of `text` with where each comes from."""
         kept = [(i, " " if is_space(c) else c) for i, c in enumerate(text) if not is_removed(c)]

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from finetune.glue import main
+from finetune.read import read_examples
 from finetune.sample import sample_folder
-from finetune.tasks import TASKS, read_examples
+from finetune.tasks import TASKS
 
 # paddle warns, when it is imported, that no compiler cache is installed
 pytestmark = pytest.mark.filterwarnings("ignore:No ccache found:UserWarning")
@@ -88,8 +89,8 @@ def _inside(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
 def write_task(folder: Path, name: str, train: str, dev: str) -> Path:
     target = folder / name
     target.mkdir(parents=True)
-    (target / TASKS[name].train_file).write_text(train, encoding="utf-8")
-    (target / TASKS[name].dev_file).write_text(dev, encoding="utf-8")
+    (target / TASKS[name].train_files[0]).write_text(train, encoding="utf-8")
+    (target / TASKS[name].dev.files[0]).write_text(dev, encoding="utf-8")
     return target
 
 

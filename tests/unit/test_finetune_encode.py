@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from finetune.batches import Batch, scoring_batches, steps_per_epoch, training_batches
 from finetune.encode import EncodedRows, encode, fit, require_known, unknown_pieces
 from finetune.errors import UnknownTextError
-from finetune.tasks import Examples
+from finetune.task import Examples
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
 from shards.errors import UsageError
 from tests.helpers.tiny_tokenizers import byte_bpe
@@ -102,29 +102,29 @@ def ten(tokenizer: Tokenizer) -> EncodedRows:
 
 def check(batch: Batch, rows: EncodedRows) -> None:
     """Check every cell of a batch against the rows it was made of."""
-    assert batch.input_ids_BL.shape == batch.token_type_ids_BL.shape == (len(batch.rows_B), batch.lengths_B.max())
-    for place, row in enumerate(batch.rows_B):
+    assert batch.input_ids_BL.shape == batch.token_type_ids_BL.shape == (len(batch.targets_N), batch.lengths_B.max())
+    for place, row in enumerate(batch.targets_N):
         ids = rows.ids[rows.offsets[row] : rows.offsets[row + 1]]
         padding = batch.input_ids_BL.shape[1] - len(ids)
         types = [0] * int(rows.second[row]) + [1] * (len(ids) - int(rows.second[row]))
         assert batch.input_ids_BL[place].tolist() == [*ids.tolist(), *[PAD] * padding]
         assert batch.token_type_ids_BL[place].tolist() == [*types, *[0] * padding]
         assert batch.lengths_B[place] == len(ids)
-        assert batch.labels_B[place] == rows.labels[row]
+        assert batch.labels_N[place] == rows.labels[row]
 
 
 def test_an_epoch_holds_every_row_once_in_an_order_of_its_own(ten: EncodedRows) -> None:
     orders = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0)):
         batches = list(training_batches(ten, batch_size=4, seed=seed, epoch=epoch, pad_id=PAD))
-        assert [len(batch.rows_B) for batch in batches] == [4, 4, 2]
+        assert [len(batch.targets_N) for batch in batches] == [4, 4, 2]
         assert len(batches) == steps_per_epoch(len(ten), 4)
         for batch in batches:
             check(batch, ten)
-        orders.append(np.concatenate([batch.rows_B for batch in batches]).tolist())
+        orders.append(np.concatenate([batch.targets_N for batch in batches]).tolist())
         assert sorted(orders[-1]) == list(range(10))
     assert len({tuple(order) for order in orders}) == 3
-    again = [batch.rows_B.tolist() for batch in training_batches(ten, batch_size=4, seed=0, epoch=1, pad_id=PAD)]
+    again = [batch.targets_N.tolist() for batch in training_batches(ten, batch_size=4, seed=0, epoch=1, pad_id=PAD)]
     assert [row for rows in again for row in rows] == orders[1]
 
 
@@ -132,7 +132,7 @@ def test_scoring_visits_every_row_once_short_rows_first(ten: EncodedRows) -> Non
     batches = list(scoring_batches(ten, batch_size=3, pad_id=PAD))
     for batch in batches:
         check(batch, ten)
-    assert sorted(np.concatenate([batch.rows_B for batch in batches]).tolist()) == list(range(10))
+    assert sorted(np.concatenate([batch.targets_N for batch in batches]).tolist()) == list(range(10))
     lengths = np.concatenate([batch.lengths_B for batch in batches])
     assert (np.diff(lengths) >= 0).all()
 

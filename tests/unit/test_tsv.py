@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune.errors import TaskDataError
-from finetune.sample import sample_folder
-from finetune.tasks import TASKS, Task, find_task, read_examples
 from finetune.lines import MAX_LINE_BYTES
+from finetune.read import read_examples
+from finetune.sample import sample_folder
+from finetune.task import Task
+from finetune.tasks import GLUE, TASKS, find_task
 from finetune.tsv import Table, read_table
 from shards.errors import NotFoundError, UsageError
 
@@ -151,11 +153,12 @@ LAYOUTS: dict[str, tuple[str, list[tuple[list[str], float]]]] = {
         [(["A", "B"], 2), (["C", "D"], 0)],
     ),
     "QNLI": ("index\tquestion\tsentence\tlabel\n0\tQ?\tS.\tnot_entailment\n", [(["Q?", "S."], 1)]),
+    "WNLI": ("index\tsentence1\tsentence2\tlabel\n0\tA\tB\t0\n1\tC\tD\t1\n", [(["A", "B"], 0), (["C", "D"], 1)]),
     "RTE": ("index\tsentence1\tsentence2\tlabel\n0\tA\tB\tentailment\n", [(["A", "B"], 0)]),
 }
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize("name", [task.name for task in GLUE if task.name != "AX"])  # AX trains on MNLI's file
 def test_official_layout_of_every_task(tmp_path: Path, name: str) -> None:
     text, rows = LAYOUTS[name]
     examples, _ = read_examples(TASKS[name], write(tmp_path, text.encode()))
