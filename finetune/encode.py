@@ -23,9 +23,8 @@ import numpy.typing as npt
 from finetune.errors import UnknownTextError
 from finetune.task import Examples, TaggedWords
 from pipeline.clean import clean_text
-from shards.collate import separators_inside
 from shards.errors import MismatchError, UsageError
-from shards.manifest import PAIR_TEMPLATES
+from shards.manifest import PAIR_TEMPLATES, separators_inside
 
 if TYPE_CHECKING:
     from pipeline.tokenizer import Tokenizer

@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from pipeline.padding import padding_waste
 from pipeline.token_text import TokenText
-from shards.collate import separators_inside
 from shards.columns import Columns
-from shards.manifest import HISTOGRAM_BIN_TOKENS
+from shards.manifest import HISTOGRAM_BIN_TOKENS, separators_inside
 
 if TYPE_CHECKING:
     from pipeline.tokenizer import Tokenizer

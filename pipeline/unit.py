@@ -33,10 +33,9 @@ from pipeline.stages import make_stages, run_stages
 from pipeline.stopwatch import Stopwatch
 from pipeline.text_block import TextBlock, batches
 from pipeline.units import Unit, read_unit, unit_format
-from shards.collate import separators_inside
 from shards.columns import Columns
 from shards.counter import Purpose
-from shards.manifest import HISTOGRAM_BIN_TOKENS, shard_name
+from shards.manifest import HISTOGRAM_BIN_TOKENS, separators_inside, shard_name
 from shards.masks import MaskPolicy
 from shards.static_masks import with_static_masks
 from shards.writer import write_shard

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shards.counter import U64, Purpose, fold, fold_each
 from shards.errors import FormatError, UsageError
-from shards.manifest import PAIR_TEMPLATES, SpecialIds
+from shards.manifest import PAIR_TEMPLATES, SpecialIds, separators_inside
 from shards.masks import Masked, MaskPolicy, choose
 from shards.reader import Rows
 
@@ -44,11 +44,6 @@ class BatchPlan:
             raise UsageError("unknown pair template", expected=PAIR_TEMPLATES, got=self.pair_template)
         if self.pad_multiple < 1:
             raise UsageError(f"pad_multiple must be at least 1, got {self.pad_multiple}")
-
-
-def separators_inside(pair_template: str) -> int:
-    """Return how many separators stand between the two segments of a pair: ``[SEP]`` or ``</s></s>``."""
-    return 1 if pair_template == "bert" else 2
 
 
 def row_keys(rows: Rows, epochs: I64, seed: int) -> U64:

@@ -37,6 +37,9 @@ class Purpose(IntEnum):
     INIT = 12
     STATIC_MASKS = 13
     RTD = 14
+    MIX = 15
+    WINDOW = 16
+    PACK = 17
 
 
 def mix64(x: U64) -> U64:

@@ -31,6 +31,11 @@ _HEX = {n: re.compile(f"[0-9a-f]{{{n}}}") for n in (8, 16, 32)}
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
+def separators_inside(pair_template: str) -> int:
+    """Return how many separators stand between the two segments of a pair: ``[SEP]`` or ``</s></s>``."""
+    return 1 if pair_template == "bert" else 2
+
+
 def shard_name(split: str, hash8: str, number: int) -> str:
     """Return the file name of a shard: of the plan that `hash8` starts the hash of, and its unit's number."""
     return f"{split}-{hash8}-{number:05d}.arrow"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shards.columns import Columns, StaticMasks, id_dtype
 from shards.durable import hash_file
 from shards.errors import FormatError, IntegrityError, NotFoundError, UsageError
-from shards.manifest import SPLITS, Manifest, ShardEntry
+from shards.manifest import SPLITS, Manifest, ShardEntry, separators_inside
 from shards.odometer import combine, sample_ids
 from shards.shard_file import ShardFile
 from shards.storage import is_url
@@ -110,6 +110,8 @@ class Split:
                     self._parts.append((data_set, index))
                     counts.append(entry.rows)
         self._begins = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self._set_of_part = np.array([self.data_sets.index(s) for s, _ in self._parts], np.int64)
+        self._shard_of_part = np.array([index for _, index in self._parts], np.uint64)
 
     def __len__(self) -> int:
         return int(self._begins[-1])
@@ -122,6 +124,43 @@ class Split:
         """Return the recorded sum of all sample ids of one of the sets."""
         entries = [s.manifest.shards[i] for s, i in self._parts if s is data_set]
         return combine(int(entry.odometer, 16) for entry in entries)
+
+    def identify(self, rows: I64) -> tuple[I64, U64]:
+        """Return (number of the data set, sample id) of each row, without reading any."""
+        part = np.searchsorted(self._begins, rows, side="right") - 1
+        return self._set_of_part[part], sample_ids(self._shard_of_part[part], (rows - self._begins[part]).astype(np.uint64))
+
+    def first_row(self, set_index: int) -> int:
+        """Return the number of the first row of a data set."""
+        return int(self._begins[np.searchsorted(self._set_of_part, set_index)])
+
+    def row_of(self, set_index: int, sample_id: int) -> int | None:
+        """Return the number of the row with this id, None when the split of that set has no such sample."""
+        shard, within = sample_id >> 32, sample_id & 0xFFFFFFFF
+        parts = np.flatnonzero((self._set_of_part == set_index) & (self._shard_of_part == shard))
+        if not len(parts) or within >= self._entry(int(parts[0])).rows:
+            return None
+        return int(self._begins[parts[0]]) + within
+
+    def rows_from(self, set_index: int, file: int, row: int) -> I64:
+        """Return the numbers of the rows of a data set whose first sentence is line `row` of corpus file `file`. Reads all."""
+        found = [
+            self._begins[part] + self.data_sets[set_index].shard(int(self._shard_of_part[part])).rows_from(file, row)
+            for part in np.flatnonzero(self._set_of_part == set_index).tolist()
+        ]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def lengths(self, rows: I64) -> I64:
+        """Return the tokens of rows with special ones, reading no token; rows in ascending order are found fastest."""
+        part_of = np.searchsorted(self._begins, rows, side="right") - 1
+        lengths = np.empty(len(rows), np.int64)
+        for part in np.unique(part_of).tolist():
+            here = part_of == part
+            data_set, index = self._parts[part]
+            inside = separators_inside(data_set.manifest.tokenizer.pair_template)
+            tokens, paired = data_set.shard(index).lengths(rows[here] - self._begins[part])
+            lengths[here] = tokens + 2 + paired * inside
+        return lengths
 
     def take(self, rows: I64) -> Rows:
         """Return rows by number, in the given order. Raises UsageError for numbers outside of [0, len)."""

@@ -20,6 +20,7 @@ from shards.errors import FormatError, IntegrityError, NotFoundError
 from shards.manifest import ShardEntry
 
 I64 = npt.NDArray[np.int64]
+_KEPT_BATCHES = 4096
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,30 @@ class ShardFile:
             static=static,
         )
 
+    def lengths(self, rows: I64) -> tuple[I64, npt.NDArray[np.bool_]]:
+        """Return (tokens without special ones, whether the sample is a pair) of rows, reading no token."""
+        tokens, paired = np.empty(len(rows), np.int64), np.empty(len(rows), np.bool_)
+        number = rows // BATCH_ROWS
+        borders = np.flatnonzero(np.diff(number, prepend=-1, append=-1))
+        for begin, end in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+            batch, within = self._batch(int(number[begin])), rows[begin:end] % BATCH_ROWS
+            tokens[begin:end] = batch.ids.offsets[within + 1] - batch.ids.offsets[within]
+            paired[begin:end] = batch.split[within] > 0
+        return tokens, paired
+
+    def rows_from(self, file: int, row: int) -> I64:
+        """Return the rows whose first sentence is line `row` of corpus file `file`, ascending."""
+        found = []
+        for index in range(self._reader.num_record_batches):
+            batch = self._batch(index)
+            found.append(index * BATCH_ROWS + np.flatnonzero((batch.source_row == row) & (batch.source_file == file)))
+        rows: I64 = np.concatenate(found).astype(np.int64)
+        return rows
+
     def _batch(self, index: int) -> _Batch:
         if index not in self._batches:
+            if len(self._batches) >= _KEPT_BATCHES:  # views of the map, about 2 kB each: billions of rows must not add up
+                del self._batches[next(iter(self._batches))]
             self._batches[index] = self._load(index)
         return self._batches[index]
 
