@@ -23,6 +23,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,18 @@ import numpy.typing as npt
 
 from shards import errors
 from shards.batch_sizes import BatchSizes
-from shards.collate import NO_PAIR, BatchPlan, collate
-from shards.order import SampleOrder
+from shards.collate import NO_PAIR, BatchPlan, collate, empty_batch
 from shards.reader import Split
+from shards.sampler import Drawing, Sampler
 from shards.sampling import sampling_draws
+from shards.transport import pack, unpack
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 INPUT_KEYS = ("input_ids", "token_type_ids", "lengths", "masked_positions")  # the order of PretrainingModel's arguments
 LABEL_KEYS = ("masked_labels", "sop_labels")
 DRAWS = "draws"
+_ERROR = "error"
 _WATCH_INTERVAL_S = 0.5
 
 
@@ -49,8 +52,8 @@ class MicroBatches:
     Those of step s are numbered from ``first_number(s)`` and are ``micro_batches_of(s)``.
 
     Each is the dictionary of `shards.collate.collate`, with three more int64 arrays: counts [3] (masked tokens, sentence
-    pairs, tokens with specials), epochs [B] and set_index [B] (which of the data sets each sample is from). With `draws`, there
-    is float64[M] `draws` too, see `shards.sampling`.
+    pairs, tokens with specials), epochs [S] and set_index [S] (which of the data sets each sample is from). With `draws`, there
+    is float64[M] `draws` too, see `shards.sampling`. Sizes of batches count units: samples, or with packing rows of several.
     """
 
     def __init__(
@@ -63,13 +66,13 @@ class MicroBatches:
         rank: int = 0,
         ranks: int = 1,
         draws: bool = False,
+        drawing: Drawing | None = None,
     ) -> None:
         self._split, self._plan, self._draws = split, plan, draws
         self.sizes = global_batch if isinstance(global_batch, BatchSizes) else BatchSizes.constant(global_batch)
-        self._order = SampleOrder(len(split), plan.seed)
+        self.sampler = Sampler(split, self.sizes, drawing or Drawing(seed=plan.seed))
         self._slices = [_slices(size, micro_batch, rank, ranks) for _, size in self.sizes.stages]
         self._per_step = [len(slices) for slices in self._slices]
-        self._set_begins = np.cumsum([0] + [len(s.split(split.name)) for s in split.data_sets])[:-1]
 
     @property
     def per_step(self) -> int:
@@ -86,27 +89,44 @@ class MicroBatches:
     def __len__(self) -> int:
         return 2**62  # endless; paddle asks only to print
 
-    def __getitem__(self, number: int) -> Arrays:
-        """Return micro-batch `number`, or the error met in making it as {"error": JSON bytes}, for `raise_error`."""
+    def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
+        """Return micro-batch `number` as one buffer, or the error met in making it, for `unpacked`."""
         try:
-            return self.make(number)
+            return pack(self.make(number))
         except errors.WordloomError as error:
             text = json.dumps({"kind": type(error).__name__, "text": str(error)})
-            return {"error": np.frombuffer(text.encode(), np.uint8)}
+            return pack({_ERROR: np.frombuffer(text.encode(), np.uint8)})
 
     def make(self, number: int) -> Arrays:
-        """Return micro-batch `number`. Raises what the reading of shards raises."""
+        """Return micro-batch `number`.
+
+        Raises what the reading of shards raises, and UsageError for a step whose samples are all to be left out.
+        """
         step, part = self.sizes.step_at(number, self._per_step)
         first, end = self._slices[self.sizes.stage_of(step)][part]
-        epochs, indices = self._order.at(self.sizes.start(step) + np.arange(first, end, dtype=np.int64))
-        rows = self._split.take(indices)
-        batch: Arrays = dict(collate(rows, epochs, self._plan))
-        if self._draws:
-            batch[DRAWS] = sampling_draws(rows, epochs, self._plan.seed, batch)
+        plan, drawn = self._plan.at_step(step), self.sampler.draw(step, first, end)
+        packed = bool(self.sampler.drawing.packings)
+        if len(drawn.rows):
+            rows = self._split.take(drawn.rows)
+            batch: Arrays = dict(collate(rows, drawn.epochs, plan, drawn.offsets if packed else None))
+            if self._draws:
+                batch[DRAWS] = sampling_draws(rows, drawn.epochs, plan.seed, batch)
+        else:
+            batch = self._without_samples(step, plan, packed=packed)
         pairs = int((batch["sop_labels"] != NO_PAIR).sum())
         batch["counts"] = np.array([len(batch["masked_labels"]), pairs, batch["lengths"].sum()], np.int64)
-        batch["epochs"] = epochs
-        batch["set_index"] = np.searchsorted(self._set_begins, indices, side="right").astype(np.int64) - 1
+        batch["epochs"] = drawn.epochs
+        batch["set_index"] = self._split.identify(drawn.rows)[0]
+        return batch
+
+
+    def _without_samples(self, step: int, plan: BatchPlan, *, packed: bool) -> Arrays:
+        """Return a micro-batch whose samples are all left out. Raises UsageError when the others of the step have none either."""
+        if not len(self.sampler.draw(step).rows):
+            raise errors.UsageError("no sample of a step is left", where=f"step {step}", hint="Leave out fewer: --skip-samples")
+        batch: Arrays = dict(empty_batch(plan, packed=packed))
+        if self._draws:
+            batch[DRAWS] = np.empty(0, np.float64)
         return batch
 
 
@@ -116,12 +136,14 @@ def _slices(global_batch: int, micro_batch: int, rank: int, ranks: int) -> list[
     return [(first, min(first + micro_batch, end)) for first in range(begin, end, micro_batch)]
 
 
-def raise_error(batch: dict[str, Any]) -> None:
-    """Raise the error that a worker sent in place of a batch, if it did."""
-    if "error" in batch:
-        sent = json.loads(np.asarray(batch["error"]).tobytes())
+def unpacked(buffer: npt.NDArray[np.uint8]) -> Arrays:
+    """Return the arrays of a batch that a worker sent. Raises the error that it sent in place of one, if it did."""
+    arrays = unpack(buffer)
+    if _ERROR in arrays:
+        sent = json.loads(arrays[_ERROR].tobytes())
         kind = getattr(errors, sent["kind"], errors.WordloomError)
         raise kind(sent["text"])
+    return arrays
 
 
 class _Numbers:
@@ -149,6 +171,7 @@ class Loader:
     def __init__(self, batches: MicroBatches, *, first: int, end: int, workers: int) -> None:
         import paddle
 
+        self._to_tensor = partial(paddle.to_tensor, place=paddle.CPUPlace())
         self._numbers = _Numbers(first, end)
         self.wait_s = 0.0
         per_worker = -(-(batches.per_step + 2) // max(workers, 1))  # a step's worth, and the start of the next
@@ -172,10 +195,9 @@ class Loader:
     def next(self) -> dict[str, Any]:
         """Return the next micro-batch as CPU tensors. Raises what went wrong in a worker."""
         started = time.perf_counter()
-        batch: dict[str, Any] = next(self._iterator)
+        buffer = next(self._iterator)
         self.wait_s += time.perf_counter() - started
-        raise_error(batch)
-        return batch
+        return {name: self._to_tensor(array) for name, array in unpacked(buffer.numpy()).items()}
 
     def close(self) -> None:
         """End the workers in order: no more numbers, and drain what is on its way."""
@@ -192,7 +214,7 @@ class Loader:
             worker.kill()
 
 
-def _only_one(items: list[Arrays]) -> Arrays:
+def _only_one(items: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     return items[0]
 
 

@@ -11,11 +11,14 @@ from typing import Any
 from pretrain.environment import DEVICES
 from pretrain.models import MODELS
 from pretrain.schedule import KINDS, Schedule, default_warmup_steps
-from shards.batch_sizes import BatchSizes
+from shards.batch_sizes import WINDOW_STEPS, BatchSizes
 from shards.errors import UsageError, unknown_name
+from shards.mask_rate import MAX_NGRAM, MaskRates, parse_mask_rate
+from shards.mix_weights import parse_mix
 
 RTD = "rtd"
 OBJECTIVES = ("mlm-sop", "mlm", RTD)
+CORRUPTIONS = ("token", "word")
 RTD_WEIGHT = 50.0  # of the detection loss beside the generator's, as ELECTRA has it
 DEFAULT_MODEL = "roformer-small"
 DEFAULT_MICRO_BATCH = 32
@@ -42,7 +45,15 @@ class TrainConfig:
     lr_schedule: str = "linear"
     weight_decay: float = 0.01
     grad_clip: float = 1.0
+    mix: str | None = None
+    bins: int = 1
+    packing: bool = False
+    shuffle_block: int | None = None
+    skip_samples: str | None = None
     mask_rate: float = 0.15
+    last_mask_rate: float | None = None
+    ngrams: int = 1
+    corruption: str = "token"
     seed: int = 0
     logging_steps: int = 20
     eval_steps: int = 1000
@@ -63,20 +74,28 @@ class TrainConfig:
             ("objective", self.objective, OBJECTIVES),
             ("learning-rate schedule", self.lr_schedule, KINDS),
             ("device", self.device, DEVICES),
+            ("corruption", self.corruption, CORRUPTIONS),
         ):
             if value not in known:
                 raise unknown_name(kind, value, known)
-        for name in ("global_batch", "logging_steps", "eval_steps", "save_steps", "keep", "nproc"):
+        for name in ("global_batch", "logging_steps", "eval_steps", "save_steps", "keep", "nproc", "bins"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("max_steps", "micro_batch"):
+        for name in ("max_steps", "micro_batch", "shuffle_block"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
         _at_least("workers", self.workers, 0)
         for name in ("weight_decay", "grad_clip"):
             if not (math.isfinite(value := getattr(self, name)) and value >= 0.0):
                 raise UsageError(f"{_flag(name)} must be 0 or more, got {value}")
-        if not 0.0 < self.mask_rate < 1.0:
-            raise UsageError(f"--mask-rate must lie between 0 and 1, got {self.mask_rate}")
+        for rate in (self.mask_rate, self.last_mask_rate):
+            if rate is not None and not 0.0 < rate < 1.0:
+                raise UsageError(f"--mask-rate must lie between 0 and 1, got {rate}")
+        if not 1 <= self.ngrams <= MAX_NGRAM:
+            raise UsageError(f"--ngrams must be 1 to {MAX_NGRAM}, got {self.ngrams}")
+        if self.mix is not None:
+            parse_mix(self.mix)
+        if self.packing and self.shuffle_block is not None:
+            raise UsageError("--packing and --shuffle-block cannot go together: packed rows hold samples from everywhere")
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"--seed must fit in 64 bits, got {self.seed}")
         if self.sharding not in (0, 1):
@@ -99,9 +118,20 @@ class TrainConfig:
         """Return how many samples every step takes."""
         return BatchSizes.constant(self.global_batch)
 
+    def mask_rates(self, max_steps: int) -> MaskRates | None:
+        """Return the mask rate of each step; None when it is the same in all."""
+        if self.last_mask_rate is None:
+            return None
+        return MaskRates(first=self.mask_rate, last=self.last_mask_rate, steps=max_steps)
+
     def schedule(self, rows: int) -> Schedule:
-        """Return the learning-rate schedule of training on `rows` samples; one epoch unless --max-steps says otherwise."""
+        """Return the learning-rate schedule of training on `rows` samples (packed rows, with packing).
+
+        One epoch unless --max-steps says otherwise; with bins, up to the end of the window of steps in which it ends.
+        """
         max_steps = self.max_steps if self.max_steps is not None else -(-rows // self.global_batch)
+        if self.max_steps is None and self.bins > 1:
+            max_steps = -(-max_steps // WINDOW_STEPS) * WINDOW_STEPS
         warmup_steps = self.warmup_steps if self.warmup_steps is not None else default_warmup_steps(max_steps)
         return Schedule(
             kind=self.lr_schedule, max_lr=self.max_lr, min_lr=self.min_lr, warmup_steps=warmup_steps, max_steps=max_steps
@@ -135,7 +165,13 @@ class TrainConfig:
             "weight_decay": self.weight_decay,
             "grad_clip": self.grad_clip,
             "mask_rate": self.mask_rate,
-        }
+        } | self._drawing_identity()
+
+    def _drawing_identity(self) -> dict[str, Any]:
+        """Return what decides samples and masks beyond the plain way, as far as it was asked for."""
+        default = TrainConfig()
+        names = ("mix", "bins", "shuffle_block", "last_mask_rate", "ngrams", "corruption")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
 
 
 def _flag(name: str) -> str:
@@ -160,7 +196,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--init", metavar="PATH", default=derived, help="start from the weights of this run or checkpoint")
     data.add_argument("--objective", default=default.objective, choices=OBJECTIVES, help="what is learnt")
-    data.add_argument("--mask-rate", type=float, default=default.mask_rate, help="share of the tokens that are predicted")
+    data.add_argument(
+        "--mask-rate", metavar="RATE|FIRST:LAST", default=str(default.mask_rate),
+        help="share of the tokens that are predicted; FIRST:LAST goes from one to the other over the run",
+    )  # fmt: skip
+    data.add_argument("--ngrams", type=int, default=default.ngrams, metavar="N", help="mask runs of 1 to N words, p ∝ 1/n")
+    data.add_argument(
+        "--corruption", default=default.corruption, choices=CORRUPTIONS,
+        help="what 80/10/10 is drawn for: each masked token, or each word",
+    )  # fmt: skip
+    data.add_argument("--mix", metavar="NAME=WEIGHT,…", default=derived, help="the data sets to mix, and their shares")
+    data.add_argument("--bins", type=int, default=default.bins, metavar="K", help="batches of similar length, from K bins")
+    data.add_argument("--packing", action="store_true", help="several samples in one row; batches then count rows")
+    data.add_argument(
+        "--shuffle-block", type=int, metavar="N", default=derived, help="read N neighbours at a time: for slow disks"
+    )
+    data.add_argument("--skip-samples", metavar="FILE", default=derived, help="leave out the samples that FILE names")
     data.add_argument("--seed", type=int, default=default.seed, help="seed of order, masks, initial weights and dropout")
     data.add_argument("--no-verify", action="store_true", help="trust the shards: do not check their sha256 first")
 
@@ -212,5 +263,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def config_from(options: argparse.Namespace) -> TrainConfig:
     """Return the configuration that parsed flags ask for. Raises UsageError."""
-    given = {name: value for name, value in vars(options).items() if name not in ("json", "debug", "no_verify")}
-    return TrainConfig(**given, verify=not options.no_verify)
+    given = {name: value for name, value in vars(options).items() if name not in ("json", "debug", "no_verify", "mask_rate")}
+    first, last = parse_mask_rate(options.mask_rate)
+    rates: dict[str, float | None] = {"mask_rate": first, "last_mask_rate": None if last == first else last}
+    return TrainConfig(**given, **rates, verify=not options.no_verify)

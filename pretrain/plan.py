@@ -21,6 +21,7 @@ from pretrain.checkpoint import (
     step_of,
 )  # fmt: skip
 from pretrain.config import ModelConfig, generator_config
+from pretrain.data_plan import chosen_sets, make_drawing, packing_identity
 from pretrain.errors import CheckpointError, RunExistsError
 from pretrain.models import model_config
 from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
@@ -35,6 +36,7 @@ from shards.locate import find_data_sets
 from shards.manifest import TokenizerEntry
 from shards.masks import MaskPolicy
 from shards.reader import DataSet, Split
+from shards.sampler import Drawing
 
 Say = Callable[[str], None]
 
@@ -56,6 +58,7 @@ class TrainingPlan:
     init: SavedModel | None
     schedule: Schedule
     sizes: BatchSizes
+    drawing: Drawing
     batches: BatchPlan
     fresh: TrainState
 
@@ -73,7 +76,7 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
 
     Raises NotFoundError, FormatError, IntegrityError, MismatchError or UsageError.
     """
-    data_sets = tuple(find_data_sets(config.shards, verify=False))
+    data_sets = chosen_sets(find_data_sets(config.shards, verify=False), config)
     tokenizer = data_sets[0].manifest.tokenizer
     train, heldout = Split(data_sets, "train"), Split(data_sets, "heldout")
     if not len(train):
@@ -87,10 +90,12 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
     network = _network(config, data_sets, init)
     if config.rtd:
         generator_config(network)
-    schedule = config.schedule(len(train))
     if verify:
         for data_set in data_sets:
             data_set.verify()
+    drawing = make_drawing(config, train)
+    units = sum(p.rows for p in drawing.packings) or len(train)
+    schedule = config.schedule(units)
     data = tuple(DataIdentity(name=s.name, fingerprint=s.manifest.fingerprint) for s in data_sets)
     model_name = init.name if init is not None else config.model or DEFAULT_MODEL
     return TrainingPlan(
@@ -104,23 +109,29 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         init=init,
         schedule=schedule,
         sizes=config.batch_sizes(),
-        batches=batch_plan(config, tokenizer),
+        drawing=drawing,
+        batches=batch_plan(config, tokenizer, max_steps=schedule.max_steps),
         fresh=TrainState(
             seed=config.seed,
             tokenizer_hash=tokenizer.hash,
             data=data,
-            training=config.identity(schedule, network.to_json()),
+            training=config.identity(schedule, network.to_json()) | packing_identity(drawing),
         ),
     )
 
 
-def batch_plan(config: TrainConfig, tokenizer: TokenizerEntry) -> BatchPlan:
+def batch_plan(config: TrainConfig, tokenizer: TokenizerEntry, *, max_steps: int) -> BatchPlan:
     """Return how batches are made: what decides their arrays beside the samples."""
     return BatchPlan(
         special_ids=tokenizer.special_ids,
         vocab_size=tokenizer.vocab_size,
         pair_template=tokenizer.pair_template,
-        mask=MaskPolicy(rate=config.mask_rate),
+        mask=MaskPolicy(
+            rate=config.mask_rate if config.last_mask_rate is None else config.last_mask_rate,
+            max_ngram=config.ngrams,
+            per_word=config.corruption == "word",
+        ),
+        mask_rates=config.mask_rates(max_steps),
         sop=config.sop,
         seed=config.seed,
     )

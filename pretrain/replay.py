@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pretrain.options import TrainConfig
     from shards.collate import BatchPlan
     from shards.reader import DataSet, Split
+    from shards.sampler import Drawing
 
 COMMAND = "pretrain.replay"
 _DEFAULT_LIMIT = 8
@@ -33,12 +34,14 @@ _SOP_WORDS = {0: "in order", 1: "swapped", -100: "no pair"}
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """A run as its record describes it, with its data sets open, in the order of the record."""
+    """A run as its record describes it, with its data sets open, in the order of the record; `skips`: see `pretrain.data_plan`."""
 
     config: TrainConfig
     data_sets: tuple[DataSet, ...]
     split: Split
     batches: BatchPlan
+    drawing: Drawing
+    skips: Any
     ranks: int
     micro_batch: int
     max_steps: int
@@ -61,6 +64,7 @@ def read_recorded(folder: Path, *, shards: str | None = None, verify: bool = Tru
     """
     from pretrain.errors import RunStateError
     from pretrain.options import TrainConfig
+    from pretrain.data_plan import make_drawing
     from pretrain.plan import batch_plan
     from pretrain.run_state import RUN, read_run
     from shards.reader import Split
@@ -81,9 +85,14 @@ def read_recorded(folder: Path, *, shards: str | None = None, verify: bool = Tru
     if not data or ranks < 1 or micro_batch < 1:
         raise RunStateError("the record names no data, or no batch", where=folder / RUN)
     data_sets = tuple(_open(data, shards, verify=verify))
+    split = Split(data_sets, "train")
+    drawing = make_drawing(replace(config, skip_samples=None), split)
+    if (packed := record.get("packing", [])) != [packing.hash for packing in drawing.packings]:
+        raise MismatchError("rows are packed otherwise than the run's were", where=folder / RUN, expected=packed)
     return Recorded(
-        config=config, data_sets=data_sets, split=Split(data_sets, "train"),
-        batches=batch_plan(config, data_sets[0].manifest.tokenizer), ranks=ranks, micro_batch=micro_batch, max_steps=max_steps,
+        config=config, data_sets=data_sets, split=split, drawing=drawing, skips=record.get("skipped", []), ranks=ranks,
+        batches=batch_plan(config, data_sets[0].manifest.tokenizer, max_steps=max_steps), micro_batch=micro_batch,
+        max_steps=max_steps,
     )  # fmt: skip
 
 
@@ -106,17 +115,20 @@ def _open(data: Sequence[tuple[str, Path, str]], shards: str | None, *, verify: 
 
 def replay_step(recorded: Recorded, step: int, rank: int | None = None) -> list[Replayed]:
     """Return the micro-batches of a step as the ranks saw them, all ranks or one. Raises UsageError for no such step or rank."""
+    from pretrain.data_plan import recorded_skips
     from pretrain.loader import MicroBatches
 
     if not 1 <= step <= recorded.max_steps:
         raise UsageError("the run has no such step", expected=f"1 to {recorded.max_steps}", got=step)
     if rank is not None and not 0 <= rank < recorded.ranks:
         raise UsageError("the run had no such rank", expected=f"0 to {recorded.ranks - 1}", got=rank)
+    skipped = recorded_skips(recorded.skips, recorded.split, step, where="run.json")
+    drawing = replace(recorded.drawing, skipped=skipped if len(skipped) else None)
     replayed = []
     for r in range(recorded.ranks) if rank is None else (rank,):
         batches = MicroBatches(
             recorded.split, recorded.batches, global_batch=recorded.config.batch_sizes(), micro_batch=recorded.micro_batch,
-            rank=r, ranks=recorded.ranks,
+            rank=r, ranks=recorded.ranks, drawing=drawing,
         )  # fmt: skip
         for micro in range(batches.micro_batches_of(step)):
             replayed.append(Replayed(rank=r, micro=micro, arrays=batches.make(batches.first_number(step) + micro)))
@@ -128,16 +140,18 @@ def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> 
     import numpy as np
 
     arrays = replayed.arrays
-    width = arrays["input_ids"].shape[1]
+    begins, ends = _cells_of_samples(arrays)
+    flat = arrays["input_ids"].reshape(-1)
     for i, sample_id in enumerate(arrays["sample_ids"].tolist()):
         data_set = recorded.data_sets[int(arrays["set_index"][i])]
         shard, row = sample_id >> 32, sample_id & 0xFFFFFFFF
         columns = data_set.shard(shard).take(np.array([row], np.int64))
         source = f"{data_set.manifest.corpus[int(columns.source_file[0])].path}:{int(columns.source_row[0])}"
-        inside = (arrays["masked_positions"] // width) == i
-        positions = (arrays["masked_positions"][inside] % width).tolist()
+        masked = arrays["masked_positions"]
+        inside = (begins[i] <= masked) & (masked < ends[i])
+        positions = (masked[inside] - begins[i]).tolist()
         labels = dict(zip(positions, arrays["masked_labels"][inside].tolist(), strict=True))
-        seen = arrays["input_ids"][i, : int(arrays["lengths"][i])].tolist()
+        seen = flat[begins[i] : ends[i]].tolist()
         yield {
             "rank": replayed.rank,
             "micro_batch": replayed.micro,
@@ -152,6 +166,20 @@ def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> 
             "text": render(seen, labels, tokenizer),
             "masks": [_mask(position, labels[position], seen[position], tokenizer) for position in sorted(labels)],
         }
+
+
+def _cells_of_samples(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return where each sample of a batch begins and ends, as flat indexes; with packing a row holds several."""
+    import numpy as np
+
+    width = arrays["input_ids"].shape[1]
+    row_begins = np.arange(len(arrays["lengths"])) * width
+    row_ends = row_begins + arrays["lengths"]
+    if "first_positions" not in arrays:
+        return row_begins, row_ends
+    begins = arrays["first_positions"]
+    following = np.append(begins[1:], width * len(row_begins))
+    return begins, np.minimum(following, row_ends[begins // width])
 
 
 def _mask(position: int, label: int, seen: int, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -150,14 +150,16 @@ def _train_here(
 
     record: dict[str, Any] = {}
     if world.is_first:
-        record = begin_run(plan.folder, _record_fields(plan, arguments, world, device=started.device, micro_batch=micro_batch))
+        record = begin_run(plan.folder, _record_fields(plan, arguments, world, device=started.device, micro_batch=micro_batch, step=step))
         say(f"run: {plan.folder}, " + (f"resumed after step {step}" if step else "from the beginning"))
     try:
+        from pretrain.data_plan import describe, save_packings
         from pretrain.log_line import cut_metrics
         from pretrain.trainer import Trainer
 
         if world.is_first:
             cut_metrics(plan.folder, step)
+            save_packings(plan.drawing, plan.folder)
         trainer = Trainer(plan, start, world, tokenizer_files=_tokenizer_files(plan), on_gpu=started.device != "cpu")
         schedule = plan.schedule
         say(
@@ -165,6 +167,8 @@ def _train_here(
             f"({trainer.batches.per_step} x {micro_batch} on each of {world.size}), {schedule.kind} schedule, "
             f"{schedule.warmup_steps} steps of warm-up"
         )
+        for line in describe(trainer.batches.sampler):
+            say(line)
         with StopSignals() as signals:
             result = trainer.run(observe(trainer, signals.poll) if observe is not None else signals.poll)
     except Exception as error:
@@ -201,11 +205,13 @@ def _told(error: Exception) -> Exception:
 
 
 def _record_fields(
-    plan: TrainingPlan, arguments: Sequence[str], world: World, *, device: str, micro_batch: int
+    plan: TrainingPlan, arguments: Sequence[str], world: World, *, device: str, micro_batch: int, step: int
 ) -> Mapping[str, Any]:
-    from pretrain.run_state import command_line
+    from pretrain.data_plan import skips_record
+    from pretrain.run_state import command_line, read_run
 
     init = plan.init
+    before = (read_run(plan.folder) or {}).get("skipped", [])
     return {
         "command": command_line(arguments),
         "model": plan.model_name,
@@ -216,6 +222,8 @@ def _record_fields(
             {"name": s.name, "path": str(s.path), "fingerprint": s.manifest.fingerprint, "rows": len(s.split("train"))}
             for s in plan.data_sets
         ],
+        "packing": [packing.hash for packing in plan.drawing.packings],
+        "skipped": skips_record(plan.drawing, plan.train, step, before),
         "tokenizer_hash": plan.fresh.tokenizer_hash,
         "init": None if init is None else {"path": str(init.path), "name": init.name, "fingerprint": init.fingerprint},
         "ranks": world.size,

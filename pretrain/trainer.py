@@ -99,10 +99,9 @@ class Trainer:
         micro_batch = config.micro_batch_on(world.size)
         self.batches = MicroBatches(
             plan.train, plan.batches, global_batch=plan.sizes, micro_batch=micro_batch, rank=world.rank,
-            ranks=world.size, draws=config.rtd,
+            ranks=world.size, draws=config.rtd, drawing=plan.drawing,
         )  # fmt: skip
-        position = plan.sizes.start(self.state.step + 1)
-        self._epochs = EpochCheck(plan.train, world, position=position, start=self.state.odometer)
+        self._epochs = EpochCheck(self.batches.sampler, world, step=self.state.step, start=self.state.odometer)
         self._evaluator: Evaluator | None = None
         if len(plan.heldout):
             self._evaluator = Evaluator(plan.heldout, plan.batches, self.objective, batch_rows=micro_batch, world=world)
@@ -174,7 +173,7 @@ class Trainer:
         for batch in batches:
             self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
         seen = self.plan.sizes.start(step + 1)
-        self._epochs.check(self.plan.sizes.start(step), seen)
+        self._epochs.check(step)
         lm_count, pairs, tokens = counts
         here = Window(
             lm_sum=lm_loss * lm_count, lm_count=lm_count, sop_sum=sop_loss * pairs, sop_count=pairs,
@@ -272,7 +271,7 @@ class Trainer:
     def _save(self) -> None:
         """Copy the training state to host memory; the first rank has it written while training goes on."""
         step = self.state.step
-        self.state = replace(self.state, odometer=self._epochs.so_far(self.plan.sizes.start(step + 1)))
+        self.state = replace(self.state, odometer=self._epochs.so_far())
         self._checkpoint = Checkpoint(path=step_folder(self.plan.folder, step), step=step, fingerprint="")
         optimizer = self.sharding.gather(self.optimizer.state())
         if self.world.is_first:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shards.errors import UsageError
 
+WINDOW_STEPS = 16  # steps whose samples are sorted by length together, with bins
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSizes:

@@ -15,7 +15,6 @@ from shards.errors import UsageError
 from shards.manifest import Manifest
 
 I64 = npt.NDArray[np.int64]
-WINDOW_STEPS = 16
 
 
 def added_histograms(manifests: Iterable[Manifest]) -> dict[int, int]:

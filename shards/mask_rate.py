@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shards.errors import UsageError
 
+MAX_NGRAM = 8
 
 @dataclass(frozen=True, kw_only=True)
 class MaskRates:

@@ -22,6 +22,7 @@ from shards.columns import Columns
 from shards.counter import U64, Purpose, fold, fold_each, mix64, uniform
 from shards.errors import UsageError
 from shards.manifest import SpecialIds
+from shards.mask_rate import MAX_NGRAM
 
 I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -45,8 +46,8 @@ class MaskPolicy:
     def __post_init__(self) -> None:
         if not 0.0 < self.rate < 1.0:
             raise UsageError(f"the mask rate must lie between 0 and 1, got {self.rate}")
-        if not 1 <= self.max_ngram <= 8:
-            raise UsageError(f"n-grams must be of 1 to 8 words, got {self.max_ngram}")
+        if not 1 <= self.max_ngram <= MAX_NGRAM:
+            raise UsageError(f"n-grams must be of 1 to {MAX_NGRAM} words, got {self.max_ngram}")
         if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
             raise UsageError(
                 f"shares of masked and random tokens must add up to at most 1, got {self.mask_share} + {self.random_share}"

@@ -23,23 +23,6 @@ _MAX_WEIGHTS = 256
 _KEPT_CYCLES = 4
 
 
-def parse_mix(text: str) -> dict[str, float]:
-    """Return name → weight of ``name=weight,…``. Raises UsageError."""
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, value = part.strip().rpartition("=")
-        try:
-            weight = float(value)
-        except ValueError:
-            weight = math.nan
-        if not equals or not name or not (math.isfinite(weight) and weight > 0):
-            raise UsageError("--mix takes name=weight,… with weights above 0", got=repr(part.strip()))
-        if name in weights:
-            raise UsageError(f"--mix names {name!r} twice")
-        weights[name] = weight
-    return weights
-
-
 def slot_counts(weights: Sequence[float]) -> list[int]:
     """Return how many of the 65,536 slots each weight gets: by largest remainder, the earlier of equal ones first."""
     total = math.fsum(weights)

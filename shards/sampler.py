@@ -21,8 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shards.batch_sizes import BatchSizes
-from shards.bins import WINDOW_STEPS
+from shards.batch_sizes import WINDOW_STEPS, BatchSizes
 from shards.counter import Purpose, fold
 from shards.errors import UsageError
 from shards.mixture import Mixture

@@ -21,6 +21,12 @@ from shards.reader import Rows
 
 def sampling_draws(rows: Rows, epochs: npt.NDArray[np.int64], seed: int, batch: Mapping[str, npt.NDArray[Any]]) -> F64:
     """Return float64[M] in [0, 1) for the masked tokens of `batch`, which `collate` made of `rows` seen in `epochs`."""
-    row, column = np.divmod(batch["masked_positions"], batch["input_ids"].shape[1])
-    keys = fold_each(row_keys(rows, epochs, seed), int(Purpose.RTD))[row]
+    masked, width = batch["masked_positions"], batch["input_ids"].shape[1]
+    if "first_positions" in batch:
+        begins = batch["first_positions"]
+        sample = np.searchsorted(begins, masked, side="right") - 1
+        column = masked - begins[sample]
+    else:
+        sample, column = np.divmod(masked, width)
+    keys = fold_each(row_keys(rows, epochs, seed), int(Purpose.RTD))[sample]
     return uniform(fold_each(keys, column.astype(np.uint64)))

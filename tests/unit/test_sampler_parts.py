@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from shards.bins import plan_edges
 from shards.counter import fold
 from shards.errors import UsageError
-from shards.mixture import SLOTS, Mixture, parse_mix, slot_counts
+from shards.mix_weights import parse_mix
+from shards.mixture import SLOTS, Mixture, slot_counts
 from shards.order import WINDOW_BLOCKS, BlockPermutation, Permutation, SampleOrder, permute_each
 from shards.packing import Packing
 
