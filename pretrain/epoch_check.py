@@ -51,7 +51,8 @@ class EpochCheck:
         for name, expected, got in zip(self._names, made, recorded, strict=True):
             if expected != got:
                 raise IntegrityError(
-                    f"the samples of data set {name!r} consumed so far are not those of its order", where=f"checkpoint of step {step}",
+                    f"the samples of data set {name!r} consumed so far are not those of its order",
+                    where=f"checkpoint of step {step}",
                     expected=f"sample sum {expected}", got=got,
                     hint="If --skip-samples was changed: it may name only samples that come after the checkpoint",
                 )  # fmt: skip

@@ -119,7 +119,6 @@ class MicroBatches:
         batch["set_index"] = self._split.identify(drawn.rows)[0]
         return batch
 
-
     def _without_samples(self, step: int, plan: BatchPlan, *, packed: bool) -> Arrays:
         """Return a micro-batch whose samples are all left out. Raises UsageError when the others of the step have none either."""
         if not len(self.sampler.draw(step).rows):

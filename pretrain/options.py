@@ -265,5 +265,5 @@ def config_from(options: argparse.Namespace) -> TrainConfig:
     """Return the configuration that parsed flags ask for. Raises UsageError."""
     given = {name: value for name, value in vars(options).items() if name not in ("json", "debug", "no_verify", "mask_rate")}
     first, last = parse_mask_rate(options.mask_rate)
-    rates: dict[str, float | None] = {"mask_rate": first, "last_mask_rate": None if last == first else last}
-    return TrainConfig(**given, **rates, verify=not options.no_verify)
+    last_mask_rate = None if last == first else last
+    return TrainConfig(**given, mask_rate=first, last_mask_rate=last_mask_rate, verify=not options.no_verify)

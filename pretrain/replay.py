@@ -34,7 +34,10 @@ _SOP_WORDS = {0: "in order", 1: "swapped", -100: "no pair"}
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """A run as its record describes it, with its data sets open, in the order of the record; `skips`: see `pretrain.data_plan`."""
+    """A run as its record describes it, with its data sets open, in the order of the record.
+
+    `skips` is the record of samples left out, see `pretrain.data_plan`.
+    """
 
     config: TrainConfig
     data_sets: tuple[DataSet, ...]
@@ -62,9 +65,9 @@ def read_recorded(folder: Path, *, shards: str | None = None, verify: bool = Tru
     Raises NotFoundError for a folder without a run or data that are gone, MismatchError for data that are not the same any
     more, RunStateError for a record that does not hold what is needed.
     """
+    from pretrain.data_plan import make_drawing
     from pretrain.errors import RunStateError
     from pretrain.options import TrainConfig
-    from pretrain.data_plan import make_drawing
     from pretrain.plan import batch_plan
     from pretrain.run_state import RUN, read_run
     from shards.reader import Split

@@ -150,7 +150,8 @@ def _train_here(
 
     record: dict[str, Any] = {}
     if world.is_first:
-        record = begin_run(plan.folder, _record_fields(plan, arguments, world, device=started.device, micro_batch=micro_batch, step=step))
+        fields = _record_fields(plan, arguments, world, device=started.device, micro_batch=micro_batch, step=step)
+        record = begin_run(plan.folder, fields)
         say(f"run: {plan.folder}, " + (f"resumed after step {step}" if step else "from the beginning"))
     try:
         from pretrain.data_plan import describe, save_packings

@@ -9,6 +9,7 @@ from shards.errors import UsageError
 
 WINDOW_STEPS = 16  # steps whose samples are sorted by length together, with bins
 
+
 @dataclass(frozen=True, kw_only=True)
 class BatchSizes:
     """`stages` are (first step, samples a step over all ranks), ascending; the last one has no end.

@@ -8,6 +8,7 @@ from shards.errors import UsageError
 
 MAX_NGRAM = 8
 
+
 @dataclass(frozen=True, kw_only=True)
 class MaskRates:
     """`first` at step 1, `last` from step `steps` on, linear in between."""

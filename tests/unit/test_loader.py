@@ -98,18 +98,20 @@ def test_every_sample_knows_its_data_set(plan: TrainingPlan) -> None:
 def test_the_check_of_an_epoch_adds_ranks_and_checkpoints_up(plan: TrainingPlan) -> None:
     batches = micro_batches(plan)
     made = [batches.make(number) for number in range(10)]
-    whole = EpochCheck(plan.train, World())
+    whole = EpochCheck(batches.sampler, World())
     for batch in made[:6]:
         whole.add(batch["epochs"], batch["set_index"], batch["sample_ids"])
-    resumed = EpochCheck(plan.train, World(), position=24, start=whole.so_far(24))
+    resumed = EpochCheck(batches.sampler, World(), step=3, start=whole.so_far())
     for batch in made[6:]:
         resumed.add(batch["epochs"], batch["set_index"], batch["sample_ids"])
-    resumed.check(32, 40)
-    missing = EpochCheck(plan.train, World(), position=24, start=whole.so_far(24))
+    resumed.check(5)
+    missing = EpochCheck(batches.sampler, World(), step=3, start=whole.so_far())
     for batch in made[7:]:
         missing.add(batch["epochs"], batch["set_index"], batch["sample_ids"])
     with pytest.raises(IntegrityError, match="epoch 0 did not read every sample exactly once"):
-        missing.check(32, 40)
+        missing.check(5)
+    with pytest.raises(IntegrityError, match=r"checkpoint of step 2: the samples of data set '[ab]' consumed so far"):
+        EpochCheck(batches.sampler, World(), step=2, start=whole.so_far())
 
 
 def test_a_launchers_variables_are_read_and_checked() -> None:
