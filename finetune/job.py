@@ -136,6 +136,8 @@ class Job:
 
 
 def _trained_on(saved: SavedModel) -> str:
+    if saved.published is not None:
+        return "unknown (published weights)"
     entries = read_json_object(saved.path / STATE).get("data")
     named = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
     return ", ".join(f"{e.get('name')} {str(e.get('fingerprint'))[:16]}" for e in named) or "unknown (the checkpoint names none)"

@@ -1,6 +1,7 @@
 """One loader for every kind of tokenizer: the kind is told by what the files hold.
 
-A folder is one of ours, or a checkpoint's of transformers or PaddleNLP. Looked at in this order:
+A folder is one of ours, a checkpoint or a run (whose newest checkpoint counts), or a model's of transformers or PaddleNLP. Looked
+at in this order:
 
 1. ``wordloom_tokenizer.json``: names its kind (a RoFormer word vocabulary).
 2. ``tokenizer.json``: WordPiece or byte-level BPE by its ``model.type``.
@@ -8,6 +9,7 @@ A folder is one of ours, or a checkpoint's of transformers or PaddleNLP. Looked 
 4. ``vocab.txt``: WordPiece, or RoFormer's words. The format is the same; a vocabulary of which at least 5 % are tokens of several
    Han characters holds words, since WordPiece parts every Han character from its neighbours and could never reach them
    (RoFormer's base vocabulary: 80 %; bert-base-chinese, bert-base-uncased, RoFormerV2's characters: none).
+5. ``tokenizer/`` of a checkpoint, or of the newest of ``checkpoints/``.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from shards.errors import NotFoundError, unknown_name
 
 AUTO = "auto"
 WORD_SHARE = 0.05
+_STEP = re.compile(r"step-\d{8,}")
 _SEVERAL_HAN = re.compile("[\u4e00-\u9fd5]{2,}")
 
 
@@ -65,7 +68,16 @@ def _from_folder(folder: Path, kind: str) -> Tokenizer:
         return ByteBpeTokenizer.from_files(folder / "vocab.json", folder / "merges.txt")
     if listed.is_file():
         return _from_rows(listed, kind, configured_case(folder))
+    if (below := _of_checkpoint(folder)) is not None:
+        return _from_folder(below, kind)
     raise NotFoundError("no tokenizer here", where=folder, expected="tokenizer.json or vocab.txt, or vocab.json and merges.txt")
+
+
+def _of_checkpoint(folder: Path) -> Path | None:
+    """Return the tokenizer's folder in a checkpoint or in a run's newest one; all checkpoints of a run have the same."""
+    steps = sorted(path for path in folder.glob("checkpoints/step-*") if _STEP.fullmatch(path.name))
+    checkpoint = steps[-1] if steps else folder
+    return checkpoint / "tokenizer" if (checkpoint / "tokenizer").is_dir() else None
 
 
 def _from_file(path: Path, kind: str) -> Tokenizer:

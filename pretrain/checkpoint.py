@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -31,6 +31,9 @@ from pretrain.errors import CheckpointError
 from shards.canonical import canonical_json, fingerprint, read_json_object
 from shards.durable import commit_bytes, commit_directory, hash_file, remove_tree
 from shards.errors import FormatError, NotFoundError, WordloomError
+
+if TYPE_CHECKING:
+    from pretrain.published import PublishedModel
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
@@ -93,7 +96,9 @@ class SavedModel:
     """A trained encoder on disk, for fine-tuning or for training on.
 
     `name` is the run's name; `fingerprint` identifies the checkpoint's exact bytes; `objective` is what it was trained for, None
-    for weights that came from elsewhere.
+    for weights that came from elsewhere without a head. `absent`: beginnings of the names of weights that it lacks, which start
+    from random values; `bfloat16`: names of weights that were published so; `published`: the folder of transformers or PaddleNLP
+    that it is.
     """
 
     path: Path
@@ -104,11 +109,16 @@ class SavedModel:
     tokenizer_hash: str
     fingerprint: str
     objective: str | None = None
+    absent: tuple[str, ...] = ()
+    bfloat16: frozenset[str] = frozenset()
+    published: PublishedModel | None = None
 
     def weights(self) -> Tensors:
-        """Read the weights by structured name."""
+        """Read the weights by structured name. Raises WeightsError."""
         from pretrain.weights import load_weights
 
+        if self.published is not None:
+            return self.published.read().tensors
         return load_weights(self.path / MODEL)
 
 
@@ -258,8 +268,9 @@ def find_checkpoint(path: Path, say: Callable[[str], None] = print) -> Checkpoin
         return verify_checkpoint(path)
     if not list_checkpoints(path):
         raise NotFoundError(
-            "no model here", where=path, expected="a run folder or a checkpoint folder", hint="List runs: python -m pretrain.runs"
-        )
+            "no model here", where=path, expected="a run, a checkpoint, or a folder of transformers or PaddleNLP",
+            hint="List runs: python -m pretrain.runs",
+        )  # fmt: skip
     found, damaged = newest_valid(path, say)
     if found is None:
         raise CheckpointError(f"none of the {len(damaged)} checkpoints of this run is whole", where=path)
@@ -267,10 +278,16 @@ def find_checkpoint(path: Path, say: Callable[[str], None] = print) -> Checkpoin
 
 
 def resolve_model(path: str | Path, *, say: Callable[[str], None] = print) -> SavedModel:
-    """Return the model that `path` means, see `find_checkpoint`."""
-    checkpoint = find_checkpoint(Path(path), say)
+    """Return the model that `path` means: see `find_checkpoint`; or a published folder, see `pretrain.published`."""
+    path = Path(path)
+    if (path / CONFIG).is_file() and not (path / INTEGRITY).is_file() and step_of(path) is None:
+        from pretrain.published import open_published
+
+        return open_published(path).saved()
+    checkpoint = find_checkpoint(path, say)
     state = checkpoint.state()
     tokenizer_hash, training = state.get("tokenizer_hash"), state.get("training")
+    absent, bfloat16 = (state.get(name) or [] for name in ("absent", "bfloat16"))
     if not isinstance(tokenizer_hash, str):
         raise CheckpointError("state.json does not name the tokenizer", where=checkpoint.path)
     owner = checkpoint.path.resolve()
@@ -282,7 +299,9 @@ def resolve_model(path: str | Path, *, say: Callable[[str], None] = print) -> Sa
         tokenizer_folder=checkpoint.path / TOKENIZER,
         tokenizer_hash=tokenizer_hash,
         fingerprint=checkpoint.fingerprint,
-        objective=training.get("objective") if isinstance(training, dict) else None,
+        objective=training.get("objective") if isinstance(training, dict) else state.get("objective"),
+        absent=tuple(absent),
+        bfloat16=frozenset(bfloat16),
     )
 
 

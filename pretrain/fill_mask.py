@@ -95,7 +95,7 @@ def predict(saved: SavedModel, masked: MaskedIds, *, device: str) -> npt.NDArray
     from pretrain.weights import load_into
 
     model = PretrainingModel(saved.config)
-    load_into(model, saved.weights(), where=saved.path)
+    load_into(model, saved.weights(), may_lack=saved.absent, where=saved.path)
     model.eval()
     with paddle.no_grad():
         logits_MV, _ = model(
@@ -107,6 +107,17 @@ def predict(saved: SavedModel, masked: MaskedIds, *, device: str) -> npt.NDArray
     return logits_MV.numpy()  # type: ignore[no-any-return]
 
 
+def _require_masked_language_model(saved: SavedModel) -> None:
+    """Raise MismatchError for a model that has not learnt to fill masks."""
+    if saved.objective == "rtd":
+        raise MismatchError(
+            "a model of replaced token detection fills no masks; its generator does", where=saved.path,
+            hint=f"python -m pretrain.export {saved.path} --to hf --out DIR, then --model DIR/generator",
+        )  # fmt: skip
+    if "cls.predictions." in saved.absent:
+        raise MismatchError("an encoder without the head of a masked language model", where=saved.path)
+
+
 def body(options: argparse.Namespace) -> Outcome:
     """Run the command."""
     from pipeline.load_tokenizer import load_tokenizer
@@ -115,12 +126,13 @@ def body(options: argparse.Namespace) -> Outcome:
     if options.top_k < 1:
         raise UsageError("--top-k is wrong", expected="at least 1", got=options.top_k)
     saved = resolve_model(options.model)
+    _require_masked_language_model(saved)
     tokenizer = load_tokenizer(saved.tokenizer_folder)
-    if tokenizer.vocab_size != saved.config.vocab_size:
+    if tokenizer.vocab_size > saved.config.vocab_size:
         raise MismatchError(
-            "tokenizer and network have different vocabularies",
+            "the tokenizer has more tokens than the network",
             where=saved.path,
-            expected=f"{saved.config.vocab_size} tokens",
+            expected=f"at most {saved.config.vocab_size}",
             got=tokenizer.vocab_size,
         )
     masked = encode_masked(options.text, tokenizer)
@@ -131,7 +143,8 @@ def body(options: argparse.Namespace) -> Outcome:
             got=len(masked.ids),
         )
     print(f"model: {saved.path} ({saved.fingerprint[:8]})")
-    logits_MV = predict(saved, masked, device=options.device)
+    # Rows of the embeddings beyond the tokenizer's are of no token.
+    logits_MV = predict(saved, masked, device=options.device)[:, : tokenizer.vocab_size]
     found = [rank(logits_V, tokenizer, options.top_k) for logits_V in logits_MV]
     filled = fill(options.text, found)
     print(filled)
@@ -145,7 +158,7 @@ def body(options: argparse.Namespace) -> Outcome:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m pretrain.fill_mask``."""
     parser = new_parser(COMMAND, "Fill the [MASK]s of a text with a pretrained model.")
-    parser.add_argument("--model", required=True, help="run folder (its newest valid checkpoint) or checkpoint folder")
+    parser.add_argument("--model", required=True, help="run, checkpoint, or folder of transformers or PaddleNLP")
     parser.add_argument("--text", required=True, help=f"text with one {MASK} for each token to guess")
     parser.add_argument("--top-k", type=int, default=5, help="candidates for each mask")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")

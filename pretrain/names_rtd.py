@@ -1,4 +1,4 @@
-"""What each weight of a replaced-token-detection model is called elsewhere: two models there, the discriminator and the generator.
+"""What each weight of a replaced-token-detection model is called elsewhere: two models there, encoder and generator.
 
 Neither transformers nor PaddleNLP has a class for the pair with a smaller generator. So the encoder becomes a bare encoder, with
 the discriminator's head beside it (or in it: PaddleNLP's ``ConvBertDiscriminator``), and the generator becomes a masked language

@@ -194,7 +194,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=derived,
         help=f"network: {', '.join(MODELS)} (default: {DEFAULT_MODEL}, or that of --init)",
     )
-    data.add_argument("--init", metavar="PATH", default=derived, help="start from the weights of this run or checkpoint")
+    data.add_argument(
+        "--init",
+        metavar="PATH",
+        default=derived,
+        help="start from the weights of this run, checkpoint, or folder of transformers or PaddleNLP",
+    )
     data.add_argument("--objective", default=default.objective, choices=OBJECTIVES, help="what is learnt")
     data.add_argument(
         "--mask-rate", metavar="RATE|FIRST:LAST", default=str(default.mask_rate),

@@ -88,6 +88,8 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         )  # fmt: skip
     init = resolve_model(config.init, say=say) if config.init is not None else None
     network = _network(config, data_sets, init)
+    if init is not None and init.absent:
+        say(f"init: {init.path} has no {'*, '.join(init.absent)}*: these weights start from random values")
     if config.rtd:
         generator_config(network)
     if verify:
@@ -148,17 +150,18 @@ def _network(config: TrainConfig, data_sets: Sequence[DataSet], init: SavedModel
     if init is None:
         network = model_config(config.model or DEFAULT_MODEL, tokenizer.vocab_size, pad_id=tokenizer.special_ids.pad)
     else:
-        if init.tokenizer_hash != tokenizer.hash or init.config.vocab_size != tokenizer.vocab_size:
+        if init.tokenizer_hash != tokenizer.hash or init.config.vocab_size < tokenizer.vocab_size:
             raise MismatchError(
                 "the weights were trained with another tokenizer than the data was built with", where=init.path,
                 expected=f"tokenizer {tokenizer.hash} of {tokenizer.vocab_size} tokens ({data_sets[0].path})",
                 got=f"tokenizer {init.tokenizer_hash} of {init.config.vocab_size} tokens",
                 hint=f"Build the data with the tokenizer of the weights: --tokenizer {init.tokenizer_folder}",
             )  # fmt: skip
-        if init.objective is not None and (init.objective == RTD) != config.rtd:
+        if (init.objective == RTD) != config.rtd:
+            learnt = init.objective or "mlm"
             raise MismatchError(
-                f"the weights were trained for {init.objective!r}, whose heads are not those of {config.objective!r}",
-                where=init.path, hint=f"Give --objective {init.objective}",
+                f"the weights were trained for {learnt!r}, whose heads are not those of {config.objective!r}", where=init.path,
+                hint=f"Give --objective {learnt}",
             )  # fmt: skip
         network = init.config
         if config.model is not None and _shape(model_config(config.model, tokenizer.vocab_size)) != _shape(network):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pretrain.config import ModelConfig
 from pretrain.errors import ModelError
 from shards.canonical import read_json_object
-from shards.manifest import SpecialIds
+
+if TYPE_CHECKING:
+    from shards.manifest import SpecialIds
 
 HF, PADDLENLP = "hf", "paddlenlp"
 FAMILIES: Final = (HF, PADDLENLP)
@@ -27,8 +29,9 @@ _TYPES: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }  # fmt: skip
 _COMMON: Final = {
-    "vocab_size": "vocab_size", "hidden_size": "hidden_size", "num_hidden_layers": "num_layers", "num_attention_heads": "num_heads",
-    "intermediate_size": "intermediate_size", "max_position_embeddings": "max_positions", "type_vocab_size": "type_vocab_size",
+    "vocab_size": "vocab_size", "hidden_size": "hidden_size", "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads", "intermediate_size": "intermediate_size",
+    "max_position_embeddings": "max_positions", "type_vocab_size": "type_vocab_size",
     "hidden_dropout_prob": "dropout", "attention_probs_dropout_prob": "attention_dropout", "pad_token_id": "pad_id",
 }  # fmt: skip
 _NEEDED: Final = (
@@ -46,11 +49,13 @@ _OF_ARCHITECTURE: Final[Mapping[str, Mapping[str, str]]] = {
 _FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
     "position_embedding_type": ("absolute", None), "is_decoder": (False,), "add_cross_attention": (False,),
     "is_encoder_decoder": (False,), "tie_word_embeddings": (True,), "use_bias": (False,), "normalize_before": (False,),
-    "act_dropout": (0, 0.0), "fuse": (False,), "chunk_size_feed_forward": (0,), "pruned_heads": ({},), "quantization_config": (None,),
+    "act_dropout": (0, 0.0), "fuse": (False,), "chunk_size_feed_forward": (0,), "pruned_heads": ({},),
+    "quantization_config": (None,),
 }  # fmt: skip
 _MEANINGLESS: Final = frozenset({
-    "architectures", "model_type", "transformers_version", "paddlenlp_version", "torch_dtype", "dtype", "use_cache", "bos_token_id",
-    "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id", "unk_token_id", "gradient_checkpointing", "classifier_dropout",
+    "architectures", "model_type", "transformers_version", "paddlenlp_version", "torch_dtype", "dtype", "use_cache",
+    "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id", "unk_token_id", "gradient_checkpointing",
+    "classifier_dropout",
     "id2label", "label2id", "num_labels", "problem_type", "_name_or_path", "name_or_path", "output_past", "directionality",
     "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "summary_type",
     "summary_use_proj", "summary_activation", "summary_last_dropout", "num_choices", "tokenizer_class", "finetuning_task",
@@ -84,7 +89,9 @@ def read_config(folder: Path, family: str) -> tuple[ModelConfig, str | None]:
             raise ModelError(f"{key} is not what this network has", where=path, expected=allowed[0], got=repr(content[key]))
     activation = "relu" if architecture == "roformer_v2" else "gelu"
     if content.get("hidden_act", activation) != activation:
-        raise ModelError("hidden_act is not what this network has", where=path, expected=activation, got=repr(content["hidden_act"]))
+        raise ModelError(
+            "hidden_act is not what this network has", where=path, expected=activation, got=repr(content["hidden_act"])
+        )
     if absent := [key for key in _NEEDED if key not in content]:
         raise ModelError(f"key {absent[0]!r} is missing", where=path)
     return _translated(content, known, architecture, family, path), _class_of(content, path)

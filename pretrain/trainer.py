@@ -116,7 +116,8 @@ class Trainer:
             load_into(self.network, start.checkpoint.model(), where=start.checkpoint.path)
             self.optimizer.load(start.checkpoint.optimizer(), where=start.checkpoint.path)
         elif self.plan.init is not None:
-            load_into(self.network, self.plan.init.weights(), where=self.plan.init.path)
+            init = self.plan.init
+            load_into(self.network, init.weights(), may_lack=init.absent, where=init.path)
 
     @property
     def weight_count(self) -> int:

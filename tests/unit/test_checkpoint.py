@@ -124,7 +124,7 @@ def test_resolved_model_knows_its_run_and_weights(tmp_path: Path) -> None:
 
 
 def test_nothing_there_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="run folder or a checkpoint folder"):
+    with pytest.raises(NotFoundError, match="a run, a checkpoint, or a folder of transformers"):
         resolve_model(tmp_path / "absent")
 
 
