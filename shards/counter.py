@@ -44,9 +44,16 @@ class Purpose(IntEnum):
 
 def mix64(x: U64) -> U64:
     """Return the SplitMix64 finaliser of each element: a bijection of 64-bit integers that scatters neighbours."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    # In place, save for the shifted copies: half the memory traffic of the plain expression.
+    mixed: U64 = np.right_shift(x, np.uint64(30))
+    mixed ^= x
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    shifted = np.right_shift(mixed, np.uint64(27))
+    mixed ^= shifted
+    mixed *= np.uint64(0x94D049BB133111EB)
+    np.right_shift(mixed, np.uint64(31), out=shifted)
+    mixed ^= shifted
+    return mixed
 
 
 def _mix_int(x: int) -> int:

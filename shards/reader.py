@@ -14,7 +14,7 @@ from shards.durable import hash_file
 from shards.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from shards.manifest import SPLITS, Manifest, ShardEntry, separators_inside
 from shards.odometer import combine, sample_ids
-from shards.shard_file import ShardFile
+from shards.shard_file import ShardFile, gather
 from shards.storage import is_url
 
 I64 = npt.NDArray[np.int64]
@@ -112,6 +112,7 @@ class Split:
         self._begins = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         self._set_of_part = np.array([self.data_sets.index(s) for s, _ in self._parts], np.int64)
         self._shard_of_part = np.array([index for _, index in self._parts], np.uint64)
+        self._tag_of_part = np.array([int(s.manifest.tag, 16) for s, _ in self._parts], np.uint64)
 
     def __len__(self) -> int:
         return int(self._begins[-1])
@@ -166,36 +167,25 @@ class Split:
         """Return rows by number, in the given order. Raises UsageError for numbers outside of [0, len)."""
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
             raise UsageError("row out of range", expected=f"0 to {len(self) - 1}", got=f"{rows.min()} to {rows.max()}")
+        if not len(rows):
+            raise UsageError("no rows asked for")
         part_of = np.searchsorted(self._begins, rows, side="right") - 1
-        pieces: list[Columns] = []
-        identity: list[tuple[U64, U64]] = []
-        order = np.argsort(part_of, kind="stable")
-        for part in np.unique(part_of).tolist():
-            data_set, index = self._parts[part]
-            within = rows[part_of == part] - self._begins[part]
-            pieces.append(data_set.shard(index).take(within))
-            tag = np.full(len(within), int(data_set.manifest.tag, 16), np.uint64)
-            identity.append((sample_ids(index, within.astype(np.uint64)), tag))
-        return _assemble(pieces, identity, np.argsort(order, kind="stable"))
+        within = rows - self._begins[part_of]
+        found = [self._shard(part).find(row) for part, row in zip(part_of.tolist(), within.tolist(), strict=True)]
+        columns = gather(found, self._shard(int(part_of[0])).id_dtype)
+        return Rows(
+            ids=columns.ids, word_start=columns.word_start, offsets=columns.offsets, split=columns.split,
+            source_file=columns.source_file, source_row=columns.source_row, static=columns.static,
+            sample_id=sample_ids(self._shard_of_part[part_of], within.astype(np.uint64)), tag=self._tag_of_part[part_of],
+        )  # fmt: skip
+
+    def _shard(self, part: int) -> ShardFile:
+        data_set, index = self._parts[part]
+        return data_set.shard(index)
 
     def _entry(self, part: int) -> ShardEntry:
         data_set, index = self._parts[part]
         return data_set.manifest.shards[index]
-
-
-def _assemble(pieces: list[Columns], identity: list[tuple[U64, U64]], place: I64) -> Rows:
-    """Join pieces and put row ``place[i]`` of the joined ones at i."""
-    if not pieces:
-        raise UsageError("no rows asked for")
-    joined = pieces[0] if len(pieces) == 1 else _concatenate(pieces)
-    sample_id, tag = (np.concatenate(parts) for parts in zip(*identity, strict=True))
-    if len(pieces) > 1:
-        joined = take_rows(joined, place)
-        sample_id, tag = sample_id[place], tag[place]
-    return Rows(
-        ids=joined.ids, word_start=joined.word_start, offsets=joined.offsets, split=joined.split, source_file=joined.source_file,
-        source_row=joined.source_row, static=joined.static, sample_id=sample_id, tag=tag,
-    )  # fmt: skip
 
 
 def starts(lengths: I64) -> I64:
@@ -203,34 +193,6 @@ def starts(lengths: I64) -> I64:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
-
-
-def _chain(offsets: list[I64]) -> I64:
-    lengths = np.concatenate([np.diff(o) for o in offsets])
-    return starts(lengths)
-
-
-def _concatenate(pieces: list[Columns]) -> Columns:
-    masks = [p.static for p in pieces if p.static is not None]
-    if masks and len(masks) != len(pieces):
-        raise FormatError("some of the data sets have static masks and some have not", hint="Train on one kind at a time")
-    static = None
-    if masks:
-        static = StaticMasks(
-            offsets=_chain([m.offsets for m in masks]),
-            positions=np.concatenate([m.positions for m in masks]),
-            ids=np.concatenate([m.ids for m in masks]),
-            sop_swapped=np.concatenate([m.sop_swapped for m in masks]),
-        )
-    return Columns(
-        ids=np.concatenate([p.ids for p in pieces]),
-        word_start=np.concatenate([p.word_start for p in pieces]),
-        offsets=_chain([p.offsets for p in pieces]),
-        split=np.concatenate([p.split for p in pieces]),
-        source_file=np.concatenate([p.source_file for p in pieces]),
-        source_row=np.concatenate([p.source_row for p in pieces]),
-        static=static,
-    )
 
 
 def gather_index(offsets: I64, rows: I64) -> tuple[I64, I64]:

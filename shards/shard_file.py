@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +29,6 @@ class _Lists:
 
     offsets: npt.NDArray[np.int32]
     values: npt.NDArray[Any]
-    is_bits: bool
-
-    def row(self, i: int) -> npt.NDArray[Any]:
-        begin, end = int(self.offsets[i]), int(self.offsets[i + 1])
-        if not self.is_bits:
-            return self.values[begin:end]
-        first = begin >> 3
-        bits = np.unpackbits(self.values[first : (end + 7) >> 3], bitorder="little")
-        return bits[begin - (first << 3) : end - (first << 3)].view(np.bool_)
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,9 @@ class _Batch:
     source_file: npt.NDArray[np.uint32]
     source_row: npt.NDArray[np.uint64]
     static: _Static | None
+
+
+Found: TypeAlias = tuple[_Batch, int]
 
 
 class ShardFile:
@@ -89,28 +83,11 @@ class ShardFile:
 
     def take(self, rows: I64) -> Columns:
         """Return the given rows, in the given order; rows are in [0, entry.rows)."""
-        found = [(self._batch(row // BATCH_ROWS), row % BATCH_ROWS) for row in rows.tolist()]
-        ids = [batch.ids.row(i) for batch, i in found]
-        offsets = _offsets(ids)
-        masks = [(batch.static, i) for batch, i in found if batch.static is not None]
-        static = None
-        if self.static:
-            positions = [m.positions.row(i) for m, i in masks]
-            static = StaticMasks(
-                offsets=_offsets(positions),
-                positions=_joined(positions, np.dtype(np.uint16)),
-                ids=_joined([m.ids.row(i) for m, i in masks], self.id_dtype),
-                sop_swapped=np.array([m.sop_swapped[i] for m, i in masks], np.bool_),
-            )
-        return Columns(
-            ids=_joined(ids, self.id_dtype),
-            word_start=_joined([batch.word_start.row(i) for batch, i in found], np.dtype(np.bool_)),
-            offsets=offsets,
-            split=np.array([batch.split[i] for batch, i in found], np.uint16),
-            source_file=np.array([batch.source_file[i] for batch, i in found], np.uint32),
-            source_row=np.array([batch.source_row[i] for batch, i in found], np.uint64),
-            static=static,
-        )
+        return gather([self.find(row) for row in rows.tolist()], self.id_dtype)
+
+    def find(self, row: int) -> Found:
+        """Return where a row lies, for `gather`."""
+        return self._batch(row // BATCH_ROWS), row % BATCH_ROWS
 
     def lengths(self, rows: I64) -> tuple[I64, npt.NDArray[np.bool_]]:
         """Return (tokens without special ones, whether the sample is a pair) of rows, reading no token."""
@@ -177,16 +154,63 @@ class ShardFile:
         )
 
 
-def _offsets(parts: list[npt.NDArray[Any]]) -> I64:
-    return np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+def gather(found: list[Found], dtype: np.dtype[Any]) -> Columns:
+    """Return rows of any shards as columns; `dtype` is that of the token ids.
+
+    Raises FormatError when some of them have static masks and some have not.
+    """
+    masks = [(batch.static, i) for batch, i in found if batch.static is not None]
+    if masks and len(masks) != len(found):
+        raise FormatError("some of the data sets have static masks and some have not", hint="Train on one kind at a time")
+    ids, lengths = _joined([(batch.ids, i) for batch, i in found], dtype)
+    static = None
+    if masks:
+        positions, counts = _joined([(m.positions, i) for m, i in masks], np.dtype(np.uint16))
+        static = StaticMasks(
+            offsets=_starts(counts),
+            positions=positions,
+            ids=_joined([(m.ids, i) for m, i in masks], dtype)[0],
+            sop_swapped=np.array([m.sop_swapped[i] for m, i in masks], np.bool_),
+        )
+    return Columns(
+        ids=ids,
+        word_start=_joined_bits([(batch.word_start, i) for batch, i in found]),
+        offsets=_starts(lengths),
+        split=np.array([batch.split[i] for batch, i in found], np.uint16),
+        source_file=np.array([batch.source_file[i] for batch, i in found], np.uint32),
+        source_row=np.array([batch.source_row[i] for batch, i in found], np.uint64),
+        static=static,
+    )
 
 
-def _joined(parts: list[npt.NDArray[Any]], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+def _starts(lengths: list[int]) -> I64:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _joined(rows: list[tuple[_Lists, int]], dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], list[int]]:
+    """Return the values of rows, one behind the other, and how many each has."""
+    parts = [lists.values[lists.offsets[i] : lists.offsets[i + 1]] for lists, i in rows]
+    return np.concatenate(parts) if parts else np.empty(0, dtype), [len(part) for part in parts]
+
+
+def _joined_bits(rows: list[tuple[_Lists, int]]) -> npt.NDArray[np.bool_]:
+    """Return the bits of rows, one behind the other: all bytes are unpacked in one go, then cut to what belongs to the rows."""
+    if not rows:
+        return np.empty(0, np.bool_)
+    borders = [(int(lists.offsets[i]), int(lists.offsets[i + 1])) for lists, i in rows]
+    touched = [lists.values[begin >> 3 : (end + 7) >> 3] for (lists, _), (begin, end) in zip(rows, borders, strict=True)]
+    bits = np.unpackbits(np.concatenate(touched), bitorder="little").view(np.bool_)
+    parts, place = [], 0
+    for (begin, end), bytes_of_row in zip(borders, touched, strict=True):
+        first = place + (begin & 7)
+        parts.append(bits[first : first + end - begin])
+        place += 8 * len(bytes_of_row)
+    return np.concatenate(parts)
 
 
 def _lists(array: pa.Array, dtype: np.dtype[Any] | None) -> _Lists:
     """View a list column's buffers; `dtype` None means bits. Arrays read from a file start at offset 0 of their buffers."""
     offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1)
-    data = array.values.buffers()[1]
-    return _Lists(offsets=offsets, values=np.frombuffer(data, np.uint8 if dtype is None else dtype), is_bits=dtype is None)
+    return _Lists(offsets=offsets, values=np.frombuffer(array.values.buffers()[1], np.uint8 if dtype is None else dtype))
