@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from finetune.encode import EncodedRows
 from shards.counter import Purpose, fold
-from shards.order import SampleOrder
+from shards.order import Permutation, SampleOrder
 
 I64 = npt.NDArray[np.int64]
 
@@ -40,13 +40,25 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
-def training_batches(rows: EncodedRows, *, batch_size: int, seed: int, epoch: int, pad_id: int) -> Iterator[Batch]:
-    """Yield every row of an epoch once, in the keyed order of (seed, epoch)."""
-    order = SampleOrder(len(rows), fold(seed, Purpose.FINETUNE))
-    start = epoch * len(rows)
-    for first in range(0, len(rows), batch_size):
-        positions = np.arange(start + first, start + min(first + batch_size, len(rows)), dtype=np.int64)
-        yield gather(rows, order.at(positions)[1], pad_id)
+def training_batches(
+    rows: EncodedRows, *, batch_size: int, seed: int, epoch: int, pad_id: int, window: int = 1
+) -> Iterator[Batch]:
+    """Yield every row of an epoch once, in the keyed order of (seed, epoch).
+
+    The rows of each `window` consecutive batches are sorted by length before they are cut into batches, and those batches are
+    put in a keyed order again: rows of one batch are about as long, and short batches do not come first.
+    """
+    order, key = SampleOrder(len(rows), fold(seed, Purpose.FINETUNE)), fold(seed, Purpose.FINETUNE, Purpose.ORDER, epoch)
+    start, span = epoch * len(rows), window * batch_size
+    for number, first in enumerate(range(0, len(rows), span)):
+        positions = np.arange(start + first, start + min(first + span, len(rows)), dtype=np.int64)
+        indices = order.at(positions)[1]
+        if window > 1:
+            indices = indices[np.argsort(rows.lengths[indices], kind="stable")]
+        batches = [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]
+        turns = Permutation(len(batches), fold(key, number)).at(np.arange(len(batches), dtype=np.int64))
+        for turn in turns if window > 1 else range(len(batches)):
+            yield gather(rows, batches[turn], pad_id)
 
 
 def scoring_batches(rows: EncodedRows, *, batch_size: int, pad_id: int) -> Iterator[Batch]:

@@ -4,7 +4,8 @@
     └── FinetuneError         30   anything below
         ├── TaskDataError     31   a task file that is not what its task says, with file:row:column
         ├── HubError          32   the hub cannot be reached, or does not hold the task
-        └── UnknownTextError  33   the task's text is unknown to the checkpoint's vocabulary
+        ├── UnknownTextError  33   the task's text is unknown to the checkpoint's vocabulary
+        └── EngineError       34   ray does not start, or a job's worker keeps dying
 
 The trees of `shards` and `pretrain` apply as well: a damaged checkpoint or a diverging loss is here what it is there.
 """
@@ -28,3 +29,7 @@ class HubError(FinetuneError):
 
 class UnknownTextError(FinetuneError):
     exit_code = 33
+
+
+class EngineError(FinetuneError):
+    exit_code = 34

@@ -1,8 +1,19 @@
-"""From a task's rows and a checkpoint to a committed score row; every command of this package ends here."""
+"""One job: a task, a setting, a seed. Rows are encoded once for all of them; a finished job is kept and never run again.
+
+    results/<task>/jobs/<start>-<identity8>-seed<seed>/job.json    what it was (identity), what it gave
+                                                       log.txt     its log lines
+                                                       model/      the weights at its best evaluation, while a row may want them
+
+A job's identity holds all that decides its score: task, starting weights, data, every setting, seed, and the project's version.
+The number of threads is not in it: it belongs to the machine, changes the order of additions only, and is recorded with the
+result.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,137 +21,70 @@ from typing import Any
 import numpy as np
 
 from finetune.encode import EncodedRows, encode, require_known
-from finetune.score import SeedScore, commit_row, row_folder, score_row, summary
+from finetune.initial import MODEL, Start
+from finetune.precision import require_device
+from finetune.score import SeedScore
 from finetune.settings import Settings
 from finetune.task import Examples, Task, TaskInput
 from pipeline.load_tokenizer import load_tokenizer
 from pipeline.tokenizer import Tokenizer
-from pretrain.checkpoint import STATE, Contents, SavedModel, Tensors, write_checkpoint
-from pretrain.environment import start
-from pretrain.signals import StopSignals
-from shards.canonical import fingerprint, read_json_object
+from pretrain.checkpoint import Contents, SavedModel, Tensors, verify_checkpoint, write_checkpoint
+from pretrain.environment import start as start_paddle
+from pretrain.errors import CheckpointError
+from shards import __version__
+from shards.canonical import fingerprint, pretty_json, read_json_object
 from shards.counter import Purpose, fold
-from shards.durable import remove_tree, sweep
-from shards.errors import MismatchError, UsageError
-from shards.lock import exclusive, lock_path
+from shards.durable import commit_bytes, remove_tree, sweep
+from shards.errors import MismatchError, UsageError, WordloomError
 from shards.order import Permutation
 
-MODEL = "model"
+JOBS, JOB, LOG = "jobs", "job.json", "log.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """A committed score row, and where."""
+class TaskRows:
+    """A task's rows as ids, ready for any setting of one length, and where its jobs start.
 
-    row: dict[str, Any]
-    path: Path
+    dev_sets: the first one is called "" and decides. available: training rows there were before a subset was taken.
+    """
 
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(self.row)
+    task: Task
+    start: Start
+    train: EncodedRows
+    dev_sets: Mapping[str, EncodedRows]
+    available: int
+    data_fingerprint: str
+    tokenizer_files: Mapping[str, bytes]
 
 
-class Job:
-    """Encoded rows, ready to be trained on with any number of seeds."""
+def prepare(task: Task, data: TaskInput, start: Start, settings: Settings, *, allow_unk: bool) -> TaskRows:
+    """Encode every row, without paddle.
 
-    def __init__(self, task: Task, data: TaskInput, saved: SavedModel, settings: Settings, *, allow_unk: bool) -> None:
-        """Encode every row, without paddle.
-
-        Raises UsageError for a length the network has no positions for, MismatchError for a tokenizer that is not the
-        checkpoint's, UnknownTextError for text that is mostly unknown.
-        """
-        self._task, self._data, self._saved, self._settings = task, data, saved, settings
-        self._tokenizer = _tokenizer_of(saved)
-        if settings.max_seq_len > saved.config.max_positions:
-            raise UsageError(
-                f"the network has only {saved.config.max_positions} positions",
-                expected=f"--max-seq-len of at most {saved.config.max_positions}",
-                got=settings.max_seq_len,
-            )
-        examples = subset(data.train, settings.max_train_rows)
-        self._train = self._encode(examples)
-        print(
-            f"rows: {len(self._train):,} to train on, {len(data.dev):,} to score; {self._train.cut:,} training rows cut to "
-            f"{settings.max_seq_len} tokens; [UNK] {self._train.unknown_share:.2%} of {self._train.tokens:,} tokens"
+    Raises UsageError for a length the network has no positions for, MismatchError for a tokenizer that is not the
+    checkpoint's, UnknownTextError for text that is mostly unknown.
+    """
+    tokenizer, limit = tokenizer_of(start.saved), start.saved.config.max_positions
+    if settings.max_seq_len > limit:
+        raise UsageError(
+            f"the network has only {limit} positions", expected=f"--max-seq-len of at most {limit}", got=settings.max_seq_len
         )
-        require_known(self._train, examples, self._tokenizer, task=task.name, allow=allow_unk)
-        self._dev_sets = {"": self._encode(data.dev)}
-        self._dev_sets |= {name: self._encode(examples) for name, examples in data.other_dev.items()}
 
-    def _encode(self, examples: Examples) -> EncodedRows:
-        length, regression = self._settings.max_seq_len, self._task.is_regression
-        return encode(examples, self._tokenizer, max_seq_len=length, regression=regression)
+    def encoded(examples: Examples) -> EncodedRows:
+        return encode(examples, tokenizer, max_seq_len=settings.max_seq_len, regression=task.is_regression)
 
-    def run(self, seeds: Sequence[int], *, device: str, logging_steps: int, out: Path) -> Result:
-        """Train and score once a seed, commit the first seed's model and the row, and print what there is to know."""
-        place = start(device, say=print).device  # prepares the process, so it comes before the import of paddle
-        from finetune.train import FineTuning
-
-        out.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to is noticed now, not after the training
-        scores: list[SeedScore] = []
-        weights: Tensors = {}
-        with StopSignals() as signals:
-            for number, seed in enumerate(seeds, 1):
-                print(f"seed {seed} ({number} of {len(seeds)})")
-                tuning = FineTuning(self._task, self._saved, self._settings, seed)
-                scores.append(tuning.train(self._train, self._dev_sets, logging_steps=logging_steps, stop=signals.poll))
-                weights = weights or tuning.weights()
-        row = score_row(
-            scores,
-            task=self._task.name,
-            primary=self._task.metrics[0],
-            model=self._saved.name,
-            checkpoint_fingerprint=self._saved.fingerprint,
-            data_fingerprint=self._data.fingerprint,
-            settings={**self._settings.to_json(), "device": place.partition(":")[0]},
-        )
-        row["rows"] = {"train": len(self._train), "dev": len(self._dev_sets[""])}
-        row["unknown_share"] = self._train.unknown_share
-        folder = row_folder(out, row)
-        with exclusive(lock_path(folder)):
-            row["fine_tuned_fingerprint"] = self._save_model(folder, weights, scores[0])
-            path = commit_row(folder, row)
-        self._report(row, path)
-        return Result(row=row, path=path)
-
-    def _save_model(self, folder: Path, weights: Tensors, score: SeedScore) -> str:
-        """Commit the fine-tuned network beside the row; return its fingerprint."""
-        target = folder / MODEL
-        if folder.is_dir():
-            sweep(folder)
-            remove_tree(target)
-        contents = Contents(
-            step=score.steps,
-            model=weights,
-            optimizer=None,
-            state={
-                "kind": "fine-tuned",
-                "task": self._task.name,
-                "labels": list(self._task.labels),
-                "seed": score.seed,
-                "tokenizer_hash": self._saved.tokenizer_hash,
-                "encoder_fingerprint": self._saved.fingerprint,
-                "data_fingerprint": self._data.fingerprint,
-                "settings": self._settings.to_json(),
-            },
-            config=self._saved.config,
-            tokenizer_files=self._tokenizer.files(),
-        )
-        return write_checkpoint(target, contents).fingerprint
-
-    def _report(self, row: dict[str, Any], path: Path) -> None:
-        print("\n".join(summary(row)))
-        print(f"data set {_trained_on(self._saved)}")
-        print(f"  -> checkpoint {self._saved.name} step {self._saved.step} {self._saved.fingerprint[:16]}")
-        print(f"  -> task data {row['data_fingerprint'][:16]} -> {path}")
-
-
-def _trained_on(saved: SavedModel) -> str:
-    if saved.published is not None:
-        return "unknown (published weights)"
-    entries = read_json_object(saved.path / STATE).get("data")
-    named = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-    return ", ".join(f"{e.get('name')} {str(e.get('fingerprint'))[:16]}" for e in named) or "unknown (the checkpoint names none)"
+    examples = subset(data.train, settings.max_train_rows)
+    train = encoded(examples)
+    print(
+        f"rows: {len(train):,} to train on, {len(data.dev):,} to score; {train.cut:,} training rows cut to "
+        f"{settings.max_seq_len} tokens; [UNK] {train.unknown_share:.2%} of {train.tokens:,} tokens"
+    )
+    require_known(train, examples, tokenizer, task=task.name, allow=allow_unk)
+    dev_sets = {"": encoded(data.dev)}
+    dev_sets |= {name: encoded(examples) for name, examples in data.other_dev.items()}
+    return TaskRows(
+        task=task, start=start, train=train, dev_sets=dev_sets, available=len(data.train), data_fingerprint=data.fingerprint,
+        tokenizer_files=tokenizer.files(),
+    )  # fmt: skip
 
 
 def subset(examples: Examples, rows: int | None) -> Examples:
@@ -151,7 +95,8 @@ def subset(examples: Examples, rows: int | None) -> Examples:
     return examples.take(sorted(chosen.tolist()))
 
 
-def _tokenizer_of(saved: SavedModel) -> Tokenizer:
+def tokenizer_of(saved: SavedModel) -> Tokenizer:
+    """Return the checkpoint's tokenizer. Raises MismatchError when it is not the one the network was trained with."""
     tokenizer = load_tokenizer(saved.tokenizer_folder)
     if tokenizer.hash != saved.tokenizer_hash:
         raise MismatchError(
@@ -168,3 +113,163 @@ def _tokenizer_of(saved: SavedModel) -> Tokenizer:
             got=f"{tokenizer.vocab_size:,}",
         )
     return tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to run: `rows` is the number of its `TaskRows` in the list of all; `threads` it may use, `device` as asked for."""
+
+    rows: int
+    settings: Settings
+    seed: int
+    device: str
+    threads: int
+    logging_steps: int
+
+    def identity(self, rows: TaskRows) -> dict[str, Any]:
+        task = rows.task
+        return {
+            "task": task.name,
+            "kind": task.kind,
+            "labels": list(task.labels),
+            "metrics": list(task.metrics),
+            "start": {"weights": rows.start.weights, "fingerprint": rows.start.fingerprint},
+            "data_fingerprint": rows.data_fingerprint,
+            "settings": self.settings.to_json(),
+            "seed": self.seed,
+            "device": self.device,
+            "version": __version__,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What a job gave: scores, the weights at its best evaluation, how many weights there are, and how it was computed."""
+
+    score: SeedScore
+    weights: Tensors
+    parameters: int
+    device: str
+    threads: int
+    elapsed_s: float
+    log: tuple[str, ...]
+
+
+def start_device(job: Job) -> str:
+    """Prepare this process for a job, import paddle, return the device. Raises DeviceError, also for half precision on a CPU."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))
+    place = start_paddle(job.device).device
+    require_device(job.settings.amp, place)
+    return place
+
+
+def run_job(job: Job, rows: TaskRows, *, stop: Callable[[], int | None], say: Callable[[str], None]) -> JobResult:
+    """Train and score once, in this process; log lines go to `say` as well. Raises DivergenceError, Interrupted."""
+    place = start_device(job)  # prepares the process, so it comes before the import of paddle
+    from finetune.train import FineTuning
+
+    begun, log = time.perf_counter(), list[str]()
+
+    def both(line: str) -> None:
+        log.append(line)
+        say(line)
+
+    tuning = FineTuning(rows.task, rows.start, job.settings, job.seed, say=both)
+    score = tuning.train(rows.train, rows.dev_sets, logging_steps=job.logging_steps, stop=stop, say=both)
+    return JobResult(
+        score=score, weights=tuning.best_weights(), parameters=tuning.parameters, device=place.partition(":")[0],
+        threads=int(os.environ["OMP_NUM_THREADS"]), elapsed_s=time.perf_counter() - begun, log=tuple(log),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredJob:
+    """A finished job on disk."""
+
+    folder: Path
+    score: SeedScore
+    parameters: int
+    device: str
+    threads: int
+
+    @property
+    def model(self) -> Path | None:
+        """The folder of its weights, None once no row wants them."""
+        return self.folder / MODEL if (self.folder / MODEL).is_dir() else None
+
+
+class JobStore:
+    """Finished jobs below the folder of score rows."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def folder(self, job: Job, rows: TaskRows) -> Path:
+        mark = fingerprint(job.identity(rows))[:12]
+        return self._out / rows.task.name / JOBS / f"{rows.start.name}-{mark}-seed{job.seed}"
+
+    def find(self, job: Job, rows: TaskRows) -> StoredJob | None:
+        """Return the job if it is finished. A record that is damaged or of another job counts as none, and this is said."""
+        folder = self.folder(job, rows)
+        if not (folder / JOB).is_file():
+            return None
+        try:
+            record = read_json_object(folder / JOB)
+            if record["identity"] != job.identity(rows):
+                return None
+            stored = StoredJob(
+                folder=folder, score=SeedScore.from_json(record["score"]), parameters=int(record["parameters"]),
+                device=str(record["device"]), threads=int(record["threads"]),
+            )  # fmt: skip
+        except (WordloomError, KeyError, TypeError, ValueError) as error:
+            print(f"{folder / JOB}: not readable, so the job is run again ({error})")
+            return None
+        return stored if self._whole(stored) else None
+
+    def _whole(self, stored: StoredJob) -> bool:
+        if stored.model is None:
+            return True
+        try:
+            verify_checkpoint(stored.model)
+            return True
+        except CheckpointError as error:
+            print(f"the job is run again, its model is damaged: {error}")
+            return False
+
+    def commit(self, job: Job, rows: TaskRows, result: JobResult) -> StoredJob:
+        """Commit weights, log and, last of all, the record. Raises StorageError."""
+        folder = self.folder(job, rows)
+        if folder.is_dir():
+            sweep(folder)
+            remove_tree(folder / MODEL)
+        contents = Contents(
+            step=result.score.best_dev_step,
+            model=result.weights,
+            optimizer=None,
+            state={
+                "kind": "fine-tuned",
+                "task": rows.task.name,
+                "task_kind": rows.task.kind,
+                "labels": list(rows.task.labels),
+                "texts": list(rows.task.texts),
+                "seed": job.seed,
+                "tokenizer_hash": rows.start.saved.tokenizer_hash,
+                "start": {"weights": rows.start.weights, "name": rows.start.name},
+                "encoder_fingerprint": rows.start.fingerprint,
+                "data_fingerprint": rows.data_fingerprint,
+                "settings": job.settings.to_json(),
+                "chosen": "the best evaluation on dev",
+            },
+            config=rows.start.saved.config,
+            tokenizer_files=rows.tokenizer_files,
+        )
+        write_checkpoint(folder / MODEL, contents)
+        commit_bytes(folder / LOG, "".join(line + "\n" for line in result.log).encode())
+        record = {
+            "identity": job.identity(rows), "score": result.score.to_json(), "parameters": result.parameters,
+            "device": result.device, "threads": result.threads, "elapsed_s": round(result.elapsed_s, 3),
+        }  # fmt: skip
+        commit_bytes(folder / JOB, pretty_json(record))
+        return StoredJob(
+            folder=folder, score=result.score, parameters=result.parameters, device=result.device, threads=result.threads
+        )

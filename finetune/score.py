@@ -1,10 +1,13 @@
 """Score rows: what several seeds gave, what they were given, committed as one file.
 
-    results/<task>/<run>-<fingerprint8>/score.json      one checkpoint, one task, one set of settings
-    results/<task>/<run>-<fingerprint8>/model/          the first seed's model after its last step
+    results/<task>/<start>-<fingerprint8>/score.json      one start, one task, one set of settings
+    results/<task>/<start>-<fingerprint8>/model/          the weights of the best evaluation of any seed
+    results/<task>/grid-<identity8>.json                  settings that were compared, and which did best
 
-The headline figures are those after the *last* step: choosing the best evaluation chooses on the very rows that are scored,
-and the best of several seeds is better than any of them should be expected to be. Both are in the row, beside mean and spread.
+The headline figures (`metrics`, `mean`, `sd`, `median`) are those after the *last* step: choosing the best evaluation chooses on
+the very rows that are scored, and the best of several seeds is better than any of them should be expected to be. Both are in
+the row, beside mean and spread. Early stopping has no use for the last step: rows made with ``--patience`` have the best
+evaluations as headline, and their `selection` says that these were chosen on dev.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from shards.errors import FormatError, NotFoundError
 
 SCORE = "score.json"
 # What makes two rows the same row: the same of all these is overwritten, anything else gets a folder of its own.
-_IDENTITY = ("task", "checkpoint_fingerprint", "data_fingerprint", "settings", "seeds")
+_IDENTITY = ("task", "weights", "checkpoint_fingerprint", "data_fingerprint", "settings", "seeds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,21 @@ class SeedScore:
             "train_loss": self.train_loss,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SeedScore:
+        """Return the score that `to_json` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        metrics = {name: {str(k): float(v) for k, v in value[name].items()} for name in ("last", "best_dev")}
+        if not metrics["last"] or set(metrics["last"]) != set(metrics["best_dev"]):
+            raise ValueError(f"metrics {sorted(metrics['last'])} and {sorted(metrics['best_dev'])}")
+        return cls(
+            seed=int(value["seed"]), steps=int(value["steps"]), best_dev_step=int(value["best_dev_step"]),
+            train_loss=float(value["train_loss"]), last=metrics["last"], best_dev=metrics["best_dev"],
+        )  # fmt: skip
+
+
+LAST_STEP = "none: figures after the last step"
+ON_DEV = "on dev: figures of each seed's best evaluation (early stopping)"
+
 
 def score_row(
     scores: Sequence[SeedScore],
@@ -53,22 +71,28 @@ def score_row(
     task: str,
     primary: str,
     model: str,
+    weights: str,
     checkpoint_fingerprint: str,
     data_fingerprint: str,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the row of one or more seeds.
 
-    `metrics` and `mean` are the mean over the seeds after the last step, `median` their median, `sd` their sample standard
-    deviation (null for one seed, which has none); `best` is the best evaluation of any seed by `primary`, with its seed and
-    step; `runs` holds every seed's own figures.
+    `metrics` and `mean` are the mean over the seeds, `median` their median, `sd` their sample standard deviation (null for one
+    seed, which has none), all after the last step, or at each seed's best evaluation where training could stop early
+    (`selection`); `best` is the best evaluation of any seed by `primary`, with its seed and step; `runs` holds every seed's own
+    figures. `weights` tells what training started from: "pretrained", "fine-tuned" or "random".
     """
-    values = {name: [score.last[name] for score in scores] for name in scores[0].last}
+    stops_early = settings.get("patience") is not None
+    figures = [score.best_dev if stops_early else score.last for score in scores]
+    values = {name: [figure[name] for figure in figures] for name in figures[0]}
     mean = {name: statistics.fmean(seen) for name, seen in values.items()}
-    top = max(scores, key=lambda score: score.best_dev[primary])
+    top = best_of(scores, primary)
     return {
         "task": task,
         "metrics": mean,
+        "primary": primary,
+        "selection": ON_DEV if stops_early else LAST_STEP,
         "seeds": [score.seed for score in scores],
         "mean": mean,
         "sd": {name: statistics.stdev(seen) if len(seen) > 1 else None for name, seen in values.items()},
@@ -76,11 +100,17 @@ def score_row(
         "best": {**top.best_dev, "seed": top.seed, "step": top.best_dev_step},
         "runs": [score.to_json() for score in scores],
         "model": model,
+        "weights": weights,
         "checkpoint_fingerprint": checkpoint_fingerprint,
         "data_fingerprint": data_fingerprint,
         "settings": dict(settings),
         "version": __version__,
     }
+
+
+def best_of(scores: Sequence[SeedScore], primary: str) -> SeedScore:
+    """Return the seed with the best evaluation, the first of equals."""
+    return max(scores, key=lambda score: score.best_dev[primary])
 
 
 def row_folder(out: Path, row: Mapping[str, Any]) -> Path:
@@ -106,13 +136,13 @@ def commit_row(folder: Path, row: Mapping[str, Any]) -> Path:
 
 def summary(row: Mapping[str, Any]) -> list[str]:
     """Return the lines a person reads at the end: mean ± spread, median, and the best labelled as what it is."""
-    count = len(row["seeds"])
+    count, when = len(row["seeds"]), "last step" if row["selection"] == LAST_STEP else "best evaluations, chosen on dev"
     lines = []
     for name, mean in row["mean"].items():
         sd = row["sd"][name]
         spread = f" ± {sd:.4f}" if sd is not None else ""
         lines.append(
-            f"{row['task']} {name}: {mean:.4f}{spread} (last step, {count} seed{'s' if count > 1 else ': no spread known'}"
+            f"{row['task']} {name}: {mean:.4f}{spread} ({when}, {count} seed{'s' if count > 1 else ': no spread known'}"
             + (f", median {row['median'][name]:.4f}" if count > 1 else "")
             + f"; best evaluation {row['best'][name]:.4f}, seed {row['best']['seed']}, step {row['best']['step']})"
         )

@@ -26,14 +26,15 @@ def new_network(task: Task, config: ModelConfig, settings: Settings) -> Any:
     """Return encoder and head with fresh weights."""
     if task.kind == "tags":
         return TokenClassifier(config, num_classes=task.outputs, dropout=settings.dropout)
-    return SequenceClassifier(config, num_classes=task.outputs, dropout=settings.dropout)
+    return SequenceClassifier(config, num_classes=task.outputs, dropout=settings.dropout, pooling=settings.pooling)
 
 
-def predict(network: Any, batch: Batch, task: Task) -> Any:
+def predict(network: Any, batch: Batch, task: Task, settings: Settings) -> Any:
     """Return the predictions of a batch as the loss and the metrics take them, [N, C]; of a choice, [N, 2]."""
-    outputs = network(
-        paddle.to_tensor(batch.input_ids_BL), paddle.to_tensor(batch.token_type_ids_BL), paddle.to_tensor(batch.lengths_B)
-    )
+    with paddle.amp.auto_cast(enable=settings.amp != "off", level="O1", dtype="bfloat16"):
+        outputs = network(
+            paddle.to_tensor(batch.input_ids_BL), paddle.to_tensor(batch.token_type_ids_BL), paddle.to_tensor(batch.lengths_B)
+        ).astype("float32")
     if batch.tokens_N is not None:
         return paddle.gather(outputs.reshape([-1, task.outputs]), paddle.to_tensor(batch.tokens_N))
     return outputs.reshape([-1, 2]) if task.kind == "choice" else outputs

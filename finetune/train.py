@@ -1,4 +1,4 @@
-"""One seed's fine-tuning: encoder weights from the checkpoint, a fresh head, AdamW with warm-up and linear decay to 0.
+"""One seed's fine-tuning: weights from where the job starts, a head, AdamW with warm-up and a schedule.
 
 Everything random is a function of the seed and of a position: the head's initial weights of (seed), the order of rows of
 (seed, epoch), dropout of (seed, step). On a CPU, with the same number of threads, the same seed gives the same weights to the
@@ -22,21 +22,21 @@ import paddle
 
 from finetune.batches import Batch, scoring_batches, steps_per_epoch, training_batches
 from finetune.encode import EncodedRows
+from finetune.initial import Start
 from finetune.metrics import evaluate, evaluate_tags
+from finetune.networks import build_network, slow_down_lower_layers
 from finetune.score import SeedScore
 from finetune.settings import Settings
-from finetune.targets import loss_of, new_network, predict, width
+from finetune.targets import loss_of, predict, width
 from finetune.task import Task
-from pretrain.checkpoint import SavedModel, Tensors
+from pretrain.checkpoint import Tensors
 from pretrain.errors import DivergenceError
-from pretrain.heads import SequenceClassifier, TokenClassifier
 from pretrain.optimizer import Optimizer
 from pretrain.schedule import Schedule
-from pretrain.weights import load_into, named_weights
+from pretrain.weights import named_weights
 from shards.cli import Interrupted
 from shards.counter import Purpose, fold
 
-_HEAD = "classifier."
 _SCORING_FACTOR = 4  # no gradients are kept while scoring, so larger batches fit
 
 
@@ -69,14 +69,15 @@ def _say(text: str) -> None:
 class FineTuning:
     """One seed: a network that is trained once and scored as often as wanted."""
 
-    def __init__(self, task: Task, saved: SavedModel, settings: Settings, seed: int) -> None:
+    def __init__(self, task: Task, start: Start, settings: Settings, seed: int, *, say: Callable[[str], None] = _say) -> None:
         """Build the network. Raises pretrain's errors for weights that do not fit the encoder."""
         self._task, self._settings, self._seed = task, settings, seed
-        self._pad_id = saved.config.pad_id
+        self._pad_id = start.saved.config.pad_id
         paddle.seed(_paddle_seed(seed, 0))
-        self._network = new_network(task, saved.config, settings)
-        load_encoder(self._network, saved)
+        self._network = build_network(task, start, settings, say=say)
+        slow_down_lower_layers(self._network, start.saved.config.num_layers, settings.layer_decay)
         self._optimizer = Optimizer(self._network, weight_decay=settings.weight_decay, grad_clip=settings.grad_clip)
+        self._best_weights: Tensors = {}
 
     def train(
         self,
@@ -87,7 +88,7 @@ class FineTuning:
         stop: Callable[[], int | None] = lambda: None,
         say: Callable[[str], None] = _say,
     ) -> SeedScore:
-        """Train over all epochs and score on the way.
+        """Train over all epochs, or until patience ends, and score on the way; the best evaluation's weights are kept.
 
         `dev_sets` are named; the first one's name is empty and it decides which evaluation is best, the metrics of the others
         carry their name behind their own. Raises DivergenceError before a non-finite loss or gradient reaches a weight, and
@@ -99,13 +100,15 @@ class FineTuning:
         last: dict[str, float] = {}
         best: tuple[int, dict[str, float]] = 0, {}
         losses: list[float] = []
+        without_gain = 0
         since_s = time.perf_counter()
         for step in range(1, schedule.max_steps + 1):
             epoch, number = divmod(step - 1, per_epoch)
             if number == 0:
                 batches = training_batches(
-                    train, batch_size=settings.batch_size, seed=self._seed, epoch=epoch, pad_id=self._pad_id
-                )
+                    train, batch_size=settings.batch_size, seed=self._seed, epoch=epoch, pad_id=self._pad_id,
+                    window=settings.length_window,
+                )  # fmt: skip
             losses.append(self._update(next(batches), step, schedule.rate(step)))
             if (number_of_signal := stop()) is not None:
                 raise Interrupted(number_of_signal, f"after step {step}; no score was committed. Run the same command again")
@@ -116,11 +119,15 @@ class FineTuning:
                 if evaluates:
                     last = self._score_all(dev_sets, say)
                     if not best[1] or last[primary] > best[1][primary]:
-                        best = step, last
+                        best, without_gain = (step, last), 0
+                        self._best_weights = named_weights(self._network)
+                    else:
+                        without_gain += 1
                 losses, since_s = [], time.perf_counter()
-        return SeedScore(
-            seed=self._seed, steps=schedule.max_steps, last=last, best_dev=best[1], best_dev_step=best[0], train_loss=loss
-        )
+            if settings.patience is not None and without_gain >= settings.patience and step < schedule.max_steps:
+                say(f"stopped early after step {step}: {without_gain} evaluations since the best one, of step {best[0]}")
+                break
+        return SeedScore(seed=self._seed, steps=step, last=last, best_dev=best[1], best_dev_step=best[0], train_loss=loss)
 
     def _score_all(self, dev_sets: Mapping[str, EncodedRows], say: Callable[[str], None]) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -135,7 +142,9 @@ class FineTuning:
         """Make one update and return the batch's mean loss."""
         paddle.seed(_paddle_seed(self._seed, step))
         self._network.train()
-        loss = loss_of(self._task, predict(self._network, batch, self._task), batch)
+        loss = loss_of(
+            self._task, predict(self._network, batch, self._task, self._settings), batch, smoothing=self._settings.label_smoothing
+        )
         value = float(loss)
         self._require_finite(value, f"loss of step {step}")
         loss.backward()
@@ -167,28 +176,20 @@ class FineTuning:
         size = self._settings.batch_size * _SCORING_FACTOR
         with paddle.no_grad():
             for batch in scoring_batches(rows, batch_size=size, pad_id=self._pad_id):
-                found = predict(self._network, batch, self._task)
+                found = predict(self._network, batch, self._task, self._settings)
                 loss_sum += float(loss_of(self._task, found, batch)) * len(batch.targets_N)
                 outputs[batch.targets_N] = found.numpy()
         return loss_sum / max(rows.targets, 1), outputs
 
-    def weights(self) -> Tensors:
-        """Return the network's weights by structured name."""
-        return named_weights(self._network)
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network learns, head included."""
+        return sum(int(np.prod(p.shape)) for p in self._network.parameters() if not p.stop_gradient)
+
+    def best_weights(self) -> Tensors:
+        """Return the weights at the best evaluation, by structured name."""
+        return self._best_weights
 
 
 def _paddle_seed(seed: int, step: int) -> int:
     return fold(seed, Purpose.DROPOUT, Purpose.FINETUNE, step) >> 1  # paddle wants a signed 64-bit number
-
-
-def load_encoder(network: SequenceClassifier | TokenClassifier, saved: SavedModel) -> None:
-    """Load encoder and pooler of a checkpoint into a classifier; heads of the checkpoint are left behind.
-
-    A checkpoint without pooler (trained elsewhere) gets a fresh one, and this is said. Raises WeightsError, naming what is
-    missing, unexpected or mis-shaped.
-    """
-    body, pooler = f"{saved.config.prefix}.", f"{saved.config.prefix}.pooler."
-    weights = {name: array for name, array in saved.weights().items() if name.startswith(body)}
-    load_into(network, weights, may_lack=(_HEAD, pooler), where=saved.path)
-    if saved.config.has_pooler and not any(name.startswith(pooler) for name in weights):
-        print("the checkpoint has no pooler: it starts from random weights, as the head does")

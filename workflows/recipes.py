@@ -78,7 +78,7 @@ def quickstart(out: Path, options: QuickstartOptions | None = None) -> tuple[Ste
         argv=(
             "--task", "SST-2", "--data", "sample", "--model", run, "--out", out / "results",
             "--epochs", str(sizes.epochs), "--batch-size", str(sizes.batch_size), "--learning-rate", str(sizes.learning_rate),
-            "--seeds", str(sizes.seeds),
+            "--seeds", str(sizes.seeds), "--engine", "local",
         ),
         inputs={"run": run, "task": task_rows},
         note="on the embedded rows (half positive), not GLUE's",

@@ -106,7 +106,21 @@ def read_row(path: Path) -> dict[str, object]:
 
 def test_it_learns_the_sample_and_says_all_it_should(workspace: Workspace) -> None:
     options = ["--epochs", "6", "--batch-size", "16", "--learning-rate", "2e-3", "--max-seq-len", "32", "--logging-steps", "10"]
-    command = [sys.executable, "-m", "finetune.glue", "--task", "sst-2", "--data", "sample", "--seeds", "2", "--json", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "finetune.glue",
+        "--task",
+        "sst-2",
+        "--data",
+        "sample",
+        "--seeds",
+        "2",
+        "--engine",
+        "local",
+        "--json",
+        *options,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     out, err = done.stdout, done.stderr
