@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -57,8 +58,12 @@ def workers_for(jobs: int, asked: int | None) -> int:
 
 
 def threads_for(workers: int) -> int:
-    """Return the threads of each of `workers` jobs. The engine does not matter: equal threads, equal sums, equal scores."""
-    return max(1, available_cores() // workers)
+    """Return the threads of each of `workers` jobs: what the user's OMP_NUM_THREADS says, or a share of the cores.
+
+    The engine does not matter: equal threads, equal sums, equal scores.
+    """
+    theirs = os.environ.get("OMP_NUM_THREADS", "")
+    return int(theirs) if theirs.isdigit() and int(theirs) > 0 else max(1, available_cores() // workers)
 
 
 def open_engine(name: str, all_rows: Sequence[TaskRows], jobs: Sequence[Job], *, workers: int, address: str | None) -> Engine:

@@ -94,9 +94,9 @@ def _fine_tuned(given: str) -> Start:
     name = f"{owner.name}-{state['task']}"
     head = Head(
         task=str(state["task"]),
-        kind=str(state.get("task_kind", "classes")),
+        kind=str(state["task_kind"]),
         labels=tuple(state["labels"]),
-        pooling=str(state["settings"].get("pooling", "cls")),
+        pooling=str(state["settings"]["pooling"]),
     )
     print(f"model: {saved.path} (fine-tuned on {state['task']}, seed {state['seed']}, step {saved.step}; --init-from)")
     return Start(saved=saved, weights=FINE_TUNED, name=name, fingerprint=saved.fingerprint, head=head)

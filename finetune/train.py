@@ -142,9 +142,8 @@ class FineTuning:
         """Make one update and return the batch's mean loss."""
         paddle.seed(_paddle_seed(self._seed, step))
         self._network.train()
-        loss = loss_of(
-            self._task, predict(self._network, batch, self._task, self._settings), batch, smoothing=self._settings.label_smoothing
-        )
+        outputs_NC = predict(self._network, batch, self._task, self._settings)
+        loss = loss_of(self._task, outputs_NC, batch, smoothing=self._settings.label_smoothing)
         value = float(loss)
         self._require_finite(value, f"loss of step {step}")
         loss.backward()

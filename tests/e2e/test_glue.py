@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from typing import Any
 import pytest
 
 from finetune.glue import main
-from finetune.read import read_examples
-from finetune.sample import sample_folder
 from finetune.tasks import TASKS
+from tests.helpers.tiny_finetune import make_run, sample_words
 
 # paddle warns, when it is imported, that no compiler cache is installed
 pytestmark = pytest.mark.filterwarnings("ignore:No ccache found:UserWarning")
@@ -38,46 +36,10 @@ class Workspace:
     run: Path
 
 
-def make_run(folder: Path, name: str, words: Sequence[str]) -> Path:
-    """Write a finished run that holds one checkpoint of random weights over a vocabulary of `words`."""
-    import paddle
-
-    from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
-    from pretrain.checkpoint import Contents, step_folder, write_checkpoint
-    from pretrain.config import ModelConfig
-    from pretrain.heads import PretrainingModel
-    from pretrain.run_state import begin_run, end_run
-
-    vocabulary = folder / f"{name}-vocab.txt"
-    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n", encoding="utf-8")
-    tokenizer = Tokenizer.from_vocab_file(vocabulary)
-    config = ModelConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=32,
-        embedding_size=32,
-        num_layers=1,
-        num_heads=2,
-        intermediate_size=64,
-        max_positions=64,
-    )
-    paddle.seed(1)
-    weights = {key: tensor.numpy() for key, tensor in PretrainingModel(config).state_dict().items()}
-    run = folder / "runs" / name
-    state = {"tokenizer_hash": tokenizer.hash, "data": [{"name": "toy", "fingerprint": "5" * 64}]}
-    contents = Contents(step=7, model=weights, optimizer=None, state=state, config=config, tokenizer_files=tokenizer.files())
-    write_checkpoint(step_folder(run, 7), contents)
-    end_run(run, begin_run(run, {"command": "test"}), {})
-    return run
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("work")
-    texts = read_examples(TASKS["SST-2"], sample_folder() / "train.tsv")[0].texts_a
-    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())})
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    pieces = dict.fromkeys([*words, *letters, *(f"##{letter}" for letter in letters)])
-    return Workspace(folder=folder, run=make_run(folder, "toy", list(pieces)))
+    return Workspace(folder=folder, run=make_run(folder, "toy", sample_words()))
 
 
 @pytest.fixture(autouse=True)
