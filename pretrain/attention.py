@@ -13,6 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from pretrain.cpu_kernels import as_rows, own_kernels
+from pretrain.emulate import matmul
 from pretrain.layers import dropout
 
 _MASKED_SCORE = -1e4
@@ -36,11 +37,11 @@ def attend(
     q_BHNL: Tensor, k_BHNL: Tensor, v_BHNL: Tensor, mask_BHLL: Tensor | None, drop_rate: float, *, training: bool
 ) -> Tensor:
     """Return softmax(q·k + mask) · v with heads joined, y_BLD. Queries come already scaled by 1/sqrt(N)."""
-    scores_BHLL = paddle.matmul(q_BHNL, k_BHNL, transpose_x=True)
+    scores_BHLL = matmul(q_BHNL, k_BHNL, transpose_x=True)
     if mask_BHLL is not None:
         scores_BHLL = scores_BHLL + mask_BHLL
     shares_BHLL = dropout(F.softmax(scores_BHLL, axis=-1), drop_rate, training=training)
-    return join_heads(paddle.matmul(v_BHNL, shares_BHLL, transpose_y=True))
+    return join_heads(matmul(v_BHNL, shares_BHLL, transpose_y=True))
 
 
 def padding_mask(lengths_B: Tensor, length: int, heads: int, dtype: paddle.dtype) -> Tensor | None:

@@ -67,7 +67,8 @@ def schedule_report(log: Log) -> tuple[dict[str, Any], list[Fit]]:
 
 def scaler_report(log: Log, *, init_scale: float, growth_steps: int) -> dict[str, Any]:
     """Return what loss scale and counters say of skipped updates; empty when the log has none."""
-    from pretrain.scaler_history import BAD_STEPS_TO_BACK_OFF, describe_scale, skips
+    from pretrain.scaler import BAD_STEPS_TO_BACK_OFF
+    from pretrain.scaler_history import describe_scale, skips
 
     scales = [s.loss_scaling for s in log.steps if s.loss_scaling is not None]
     if not scales:

@@ -31,6 +31,7 @@ from pretrain.bert import Embeddings, positions
 from pretrain.blocks import Block, Blocks, require_length
 from pretrain.config import ModelConfig
 from pretrain.cpu_kernels import PlacesOnCpu, recording
+from pretrain.emulate import matmul
 from pretrain.layers import GroupedLinear, LayerNorm, Linear, gelu, initial_weights, zeros
 
 
@@ -87,7 +88,7 @@ class Pointwise(nn.Layer):
         self.weight = self.create_parameter([outputs, size, 1], attr=initial_weights(config, size))
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        return paddle.matmul(x_BLD, self.weight.squeeze(2), transpose_y=True)
+        return matmul(x_BLD, self.weight.squeeze(2), transpose_y=True)
 
 
 class SeparableConv(nn.Layer):

@@ -14,6 +14,8 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from pretrain.emulate import is_rounding
+
 
 def own_kernels(x: Tensor) -> bool:
     """Return whether the project's own kernels serve `x`: on CPU, in dynamic mode."""
@@ -21,8 +23,8 @@ def own_kernels(x: Tensor) -> bool:
 
 
 def recording(x: Tensor) -> bool:
-    """Return whether the own backward passes are to be recorded for `x`."""
-    return own_kernels(x) and bool(paddle.is_grad_enabled())
+    """Return whether the own backward passes are to be recorded for `x`: not while half precision is emulated."""
+    return own_kernels(x) and bool(paddle.is_grad_enabled()) and not is_rounding()
 
 
 def as_rows(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import paddle
 from paddle import Tensor, nn
 
 from pretrain.config import ModelConfig
+from pretrain.emulate import matmul
 from pretrain.encoders import build_encoder
 from pretrain.errors import ModelError
 from pretrain.layers import LayerNorm, Linear, dropout, gelu
@@ -46,14 +47,14 @@ class MLMHead(nn.Layer):
 
     def forward(self, hidden_MD: Tensor, word_embeddings_VE: Tensor) -> Tensor:
         x_ME = self.layer_norm(gelu(self.transform(hidden_MD)))
-        return paddle.matmul(x_ME, word_embeddings_VE, transpose_y=True) + self.decoder_bias
+        return matmul(x_ME, word_embeddings_VE, transpose_y=True) + self.decoder_bias
 
 
 class TiedDecoder(nn.Layer):
     """The transposed word embeddings and nothing else, RoFormerV2's MLM head: x_MD → logits_MV."""
 
     def forward(self, hidden_MD: Tensor, word_embeddings_VD: Tensor) -> Tensor:
-        return paddle.matmul(hidden_MD, word_embeddings_VD, transpose_y=True)
+        return matmul(hidden_MD, word_embeddings_VD, transpose_y=True)
 
 
 class PretrainingHeads(nn.Layer):

@@ -14,6 +14,7 @@ from paddle import Tensor, nn
 
 from pretrain.config import ModelConfig
 from pretrain.cpu_kernels import GeluOnCpu, LayerNormOnCpu, LinearOnCpu, as_rows, own_kernels, recording
+from pretrain.emulate import is_rounding, matmul
 
 _TRUNCATED_AT = 2.0  # standard deviations
 _SD_OF_TRUNCATED = 1.13684723  # of the normal distribution that has standard deviation 1 once cut off at ± 2 of its own
@@ -48,6 +49,9 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is not None and recording(x):
             return LinearOnCpu.apply(x, self.weight, self.bias)
+        if is_rounding():
+            y = matmul(x, self.weight)
+            return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
 
 
@@ -65,7 +69,7 @@ class GroupedLinear(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         x_RK = as_rows(x)
         groups, inputs, _ = self.weight.shape
-        y_GRF = paddle.matmul(x_RK.reshape([-1, groups, inputs]).transpose([1, 0, 2]), self.weight)
+        y_GRF = matmul(x_RK.reshape([-1, groups, inputs]).transpose([1, 0, 2]), self.weight)
         return y_GRF.transpose([1, 0, 2]).reshape([*x.shape[:-1], -1]) + self.bias
 
 

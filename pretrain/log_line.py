@@ -7,13 +7,13 @@ evaluation). On resume it is cut back to the checkpoint's step, so that each ste
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from shards.durable import append_line, truncate
+from pretrain.step_records import append_record, cut_records, read_records
 
 METRICS = "metrics.jsonl"
 
@@ -50,7 +50,9 @@ class StepRecord:
         ) + ("" if self.rtd_loss is None else f", rtd_loss: {self.rtd_loss:.6f}")
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Return the record for metrics.jsonl. A loss that is not finite (no step of the window had one) is null there."""
+        found = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def stamped(text: str, when: datetime) -> str:
@@ -64,34 +66,14 @@ def say(text: str) -> None:
 
 
 def append_metrics(run: Path, record: dict[str, Any]) -> None:
-    append_line(run / METRICS, json.dumps(record, sort_keys=True, allow_nan=False))
+    append_record(run / METRICS, record)
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """Return the records of a run; a last line that a killed process left half-written is passed over."""
-    path = run / METRICS
-    if not path.is_file():
-        return []
-    return [record for line in path.read_bytes().splitlines(keepends=True) if (record := _parse(line)) is not None]
+    return read_records(run / METRICS)
 
 
 def cut_metrics(run: Path, step: int) -> None:
     """Drop the records that come after `step`, and everything from the first line that cannot be read."""
-    path = run / METRICS
-    if not path.is_file():
-        return
-    kept = 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        record = _parse(line)
-        if record is None or record["step"] > step:
-            break
-        kept += len(line)
-    truncate(path, kept)
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+    cut_records(run / METRICS, step)

@@ -14,9 +14,8 @@ from itertools import pairwise
 from typing import Any
 
 from pretrain.log_reader import LoggedStep
+from pretrain.scaler import BACK_OFF, BAD_STEPS_TO_BACK_OFF
 
-BACK_OFF = 0.8
-BAD_STEPS_TO_BACK_OFF = 2
 _TOLERANCE = 2e-6  # of products in float32
 _MAX_POWER = 60
 

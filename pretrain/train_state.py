@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pretrain.errors import CheckpointError
+from pretrain.scaler import Scaler
+from pretrain.spikes import WINDOW
 from shards.errors import FormatError, MismatchError
 from shards.fields import Fields
 
@@ -58,6 +60,7 @@ class Window:
 class TrainState:
     """See the module docstring.
 
+    scaler: the loss scale and its counters; recent_losses: those that spikes are measured against; rollbacks: made so far;
     evaluation: {"step", "loss"} of the evaluation made at this very step, or None; best_evaluation: the lowest so far;
     odometer: per data set, the sum over the samples of the current epoch consumed so far (32 hexadecimal digits);
     training: every option that decides the result, see `TrainConfig.identity`.
@@ -69,8 +72,9 @@ class TrainState:
     tokenizer_hash: str
     data: tuple[DataIdentity, ...]
     training: Mapping[str, Any]
-    good_steps: int = 0
-    bad_steps: int = 0
+    scaler: Scaler = field(default_factory=Scaler)
+    recent_losses: tuple[float, ...] = ()
+    rollbacks: int = 0
     evaluation: Mapping[str, Any] | None = None
     best_evaluation: Mapping[str, Any] | None = None
     odometer: tuple[str, ...] = ()
@@ -104,8 +108,9 @@ class TrainState:
                 tokenizer_hash=fields.sha256("tokenizer_hash"),
                 data=tuple(DataIdentity(name=d.text("name"), fingerprint=d.sha256("fingerprint")) for d in data),
                 training=fields.object("training"),
-                good_steps=fields.integer("good_steps"),
-                bad_steps=fields.integer("bad_steps"),
+                scaler=_scaler_from(fields.object("scaler"), where),
+                recent_losses=tuple(float(x) for x in fields.array("recent_losses", maximum=WINDOW)),
+                rollbacks=fields.integer("rollbacks"),
                 evaluation=fields.get("evaluation"),
                 best_evaluation=fields.get("best_evaluation"),
                 odometer=tuple(str(s) for s in fields.array("odometer", maximum=1 << 16)),
@@ -120,6 +125,13 @@ class TrainState:
             )
         except FormatError as error:
             raise CheckpointError(error.what, where=where, expected=error.expected, got=error.got) from None
+
+
+def _scaler_from(value: dict[str, Any], where: object) -> Scaler:
+    names = [f.name for f in dataclasses.fields(Scaler)]
+    fields = Fields(value, where=where, place="scaler", allowed=frozenset(names))
+    counters = {name: fields.integer(name) for name in names if name.endswith("_steps")}
+    return Scaler(scale=float(fields.get("scale")), is_dynamic=bool(fields.get("is_dynamic")), **counters)
 
 
 def require_continues(saved: TrainState, now: TrainState, *, where: object) -> None:

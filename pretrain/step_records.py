@@ -1,0 +1,46 @@
+"""Files of a run that hold one JSON object a line, each about a step: metrics, overflows, spikes, rollbacks.
+
+Lines are appended as training goes. On resume a file is cut back to the checkpoint's step, so that each step is there once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shards.durable import append_line, truncate
+
+
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a record, which names its ``step``."""
+    append_line(path, json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=False))
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a file; a last line that a killed process left half-written is passed over."""
+    if not path.is_file():
+        return []
+    return [record for line in path.read_bytes().splitlines(keepends=True) if (record := _parse(line)) is not None]
+
+
+def cut_records(path: Path, step: int) -> None:
+    """Drop the records that come after `step`, and everything from the first line that cannot be read."""
+    if not path.is_file():
+        return
+    kept = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        record = _parse(line)
+        if record is None or record["step"] > step:
+            break
+        kept += len(line)
+    truncate(path, kept)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
