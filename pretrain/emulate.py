@@ -10,7 +10,7 @@ The switch belongs to the process. Own kernels for CPU are not used within it: t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,19 @@ def rounding(dtype: str, *, between_layers: bool) -> Iterator[None]:
 
 def is_rounding() -> bool:
     return _dtype is not None
+
+
+def in_this_rounding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` to be run under the rounding in force now, whenever that is: a recomputed block runs once more later."""
+    if _dtype is None:
+        return function
+    dtype, between_layers = _dtype, _between_layers
+
+    def run(*inputs: Any) -> Any:
+        with rounding(dtype, between_layers=between_layers):
+            return function(*inputs)
+
+    return run
 
 
 def matmul(x: Tensor, y: Tensor, *, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:

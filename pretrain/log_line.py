@@ -13,9 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pretrain.step_records import METRICS as METRICS
 from pretrain.step_records import append_record, cut_records, read_records
-
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ guessed at. A log is read line by line; what is kept is one small record a line.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _NAMES = {
     "incr_count": "num_good_steps", "num_bad_steps": "num_bad_steps", "decr_count": "num_bad_steps",
     "tokens_per_s": "tokens_per_s", "steps_per_s": "steps_per_s", "samples_per_s": "samples_per_s",
 }  # fmt: skip
+_LOSSES = ("loss", "lm_loss", "sop_loss")
 _COUNTERS = ("num_good_steps", "num_bad_steps")
 _LARGEST = 1e30
 _FLOAT32_ROUNDING = 1.2e-7
@@ -158,9 +160,11 @@ def _from_values(
     known: dict[str, Any] = {}
     for name in set(_NAMES.values()) & set(values):
         value = values[name]
+        if value is None and name in _LOSSES:
+            value = math.nan  # as JSON has it
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
-        if name not in ("loss", "lm_loss", "sop_loss") and not 0 <= value < _LARGEST:
+        if name not in _LOSSES and not 0 <= value < _LARGEST:
             return None
         if name in _COUNTERS and not isinstance(value, int):
             return None

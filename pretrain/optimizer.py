@@ -64,10 +64,11 @@ class Optimizer:
         """Return the sum of squares of all gradients, a tensor [1] on their device."""
         return paddle.add_n([paddle._C_ops.squared_l2_norm(g).reshape([1]) for g in self.gradients().values()])
 
-    def update(self, norm: float, learning_rate: float) -> None:
-        """Clip by the global `norm` that the gradients have, update the weights, and forget the gradients."""
-        if 0.0 < self._grad_clip < norm:
-            factor = self._grad_clip / norm
+    def update(self, norm: float, learning_rate: float, *, scale: float = 1.0) -> None:
+        """Divide gradients of global `norm` by the loss `scale`, clip, update the weights, and forget the gradients."""
+        unscaled_norm = norm / scale
+        factor = (self._grad_clip / unscaled_norm if 0.0 < self._grad_clip < unscaled_norm else 1.0) / scale
+        if factor != 1.0:
             with paddle.no_grad():
                 for gradient in self.gradients().values():
                     gradient.scale_(factor)
@@ -81,8 +82,8 @@ class Optimizer:
             parameter.clear_gradient(set_to_zero=False)
 
     def first_non_finite(self) -> str | None:
-        """Return the name of the first gradient that holds a NaN or an infinity."""
-        for name, gradient in self.gradients().items():
+        """Return the name of the gradient nearest to the loss that holds a NaN or an infinity: it came to be first."""
+        for name, gradient in reversed(self.gradients().items()):
             if not math.isfinite(float(paddle.abs(gradient).max())) or bool(paddle.isnan(gradient).any()):
                 return name
         return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pretrain.budget import LEAST_WARMUP_STEPS, UNBOUNDED_STEPS, WARMUP_STEPS
 from pretrain.environment import DEVICES
 from pretrain.models import MODELS
-from pretrain.schedule import KINDS, Schedule, default_warmup_steps
+from pretrain.precision import DTYPES, FLOAT16, LEVELS, OFF
+from pretrain.schedule import KINDS, WSD_DECAY_SHARE, Schedule, default_warmup_steps
 from shards.batch_sizes import WINDOW_STEPS, BatchSizes
 from shards.errors import UsageError, unknown_name
 from shards.mask_rate import MAX_NGRAM, MaskRates, parse_mask_rate
@@ -59,6 +61,13 @@ class TrainConfig:
     eval_steps: int = 1000
     save_steps: int = 1000
     keep: int = 3
+    amp: str = OFF
+    amp_dtype: str = "bfloat16"
+    amp_emulate: bool = False
+    spike_threshold: float = 8.0
+    rollback_on_spike: int = 0
+    max_hours: float | None = None
+    cooldown_from: str | None = None
     name: str | None = None
     out: str = "runs/"
     resume: str = "auto"
@@ -75,6 +84,8 @@ class TrainConfig:
             ("learning-rate schedule", self.lr_schedule, KINDS),
             ("device", self.device, DEVICES),
             ("corruption", self.corruption, CORRUPTIONS),
+            ("--amp", self.amp, LEVELS),
+            ("--amp-dtype", self.amp_dtype, DTYPES),
         ):
             if value not in known:
                 raise unknown_name(kind, value, known)
@@ -83,8 +94,9 @@ class TrainConfig:
         for name in ("max_steps", "micro_batch", "shuffle_block"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
-        _at_least("workers", self.workers, 0)
-        for name in ("weight_decay", "grad_clip"):
+        for name in ("workers", "rollback_on_spike"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("weight_decay", "grad_clip", "spike_threshold"):
             if not (math.isfinite(value := getattr(self, name)) and value >= 0.0):
                 raise UsageError(f"{_flag(name)} must be 0 or more, got {value}")
         for rate in (self.mask_rate, self.last_mask_rate):
@@ -103,8 +115,38 @@ class TrainConfig:
                 f"--sharding must be 0 or 1, got {self.sharding}",
                 hint="Stage 2 is GPU only in paddle 3.3, and this project has not run it there" if self.sharding == 2 else None,
             )
+        self._check_together()
         if self.name is not None and not _RUN_NAME.fullmatch(self.name):
             raise UsageError(f"--name must be letters, digits, '.', '_' and '-', got {self.name!r}")
+
+    def _check_together(self) -> None:
+        """Raise UsageError for options that are of no use beside each other."""
+        if self.amp_emulate and self.amp == OFF:
+            raise UsageError("--amp-emulate emulates mixed precision, and --amp is off", hint="Add --amp O1")
+        if self.rollback_on_spike and self.spike_threshold == 0:
+            raise UsageError("--rollback-on-spike needs spikes to be looked for, and --spike-threshold is 0")
+        if self.rollback_on_spike and self.keep < 2:
+            raise UsageError(f"--rollback-on-spike needs an older checkpoint, and --keep is {self.keep}", expected="at least 2")
+        if self.max_hours is not None:
+            if not (math.isfinite(self.max_hours) and self.max_hours > 0):
+                raise UsageError(f"--max-hours must be positive, got {self.max_hours}")
+            if self.warmup_steps is not None and self.warmup_steps < LEAST_WARMUP_STEPS:
+                raise UsageError(
+                    f"--max-hours measures the speed in the warm-up, got --warmup-steps {self.warmup_steps}",
+                    expected=f"at least {LEAST_WARMUP_STEPS}",
+                )
+            if self.last_mask_rate is not None:
+                raise UsageError("a mask rate that changes needs the last step to be known, and with --max-hours it is not")
+            if self.cooldown_from is not None:
+                raise UsageError("--cooldown-from has no warm-up in which --max-hours could measure the speed")
+        if self.cooldown_from is not None and self.lr_schedule != "wsd":
+            raise UsageError(f"--cooldown-from is the decay of a wsd schedule, got --lr-schedule {self.lr_schedule}")
+        if self.cooldown_from is not None and self.init is not None:
+            raise UsageError("--cooldown-from brings weights of its own: give it or --init, not both")
+
+    @property
+    def scales_loss(self) -> bool:
+        return self.amp != OFF and self.amp_dtype == FLOAT16
 
     @property
     def sop(self) -> bool:
@@ -124,18 +166,34 @@ class TrainConfig:
             return None
         return MaskRates(first=self.mask_rate, last=self.last_mask_rate, steps=max_steps)
 
-    def schedule(self, rows: int) -> Schedule:
+    def schedule(self, rows: int, cooldown_step: int | None = None) -> Schedule:
         """Return the learning-rate schedule of training on `rows` samples (packed rows, with packing).
 
-        One epoch unless --max-steps says otherwise; with bins, up to the end of the window of steps in which it ends.
+        One epoch unless options say otherwise; with bins, up to the end of the window of steps in which it ends. With --max-hours it
+        has no known end (`pretrain.budget`). From `cooldown_step` on it decays, by default over 10 % of all steps.
         """
-        max_steps = self.max_steps if self.max_steps is not None else -(-rows // self.global_batch)
-        if self.max_steps is None and self.bins > 1:
-            max_steps = -(-max_steps // WINDOW_STEPS) * WINDOW_STEPS
-        warmup_steps = self.warmup_steps if self.warmup_steps is not None else default_warmup_steps(max_steps)
+        max_steps, warmup_steps = self.max_steps, self.warmup_steps
+        if max_steps is None and self.max_hours is not None:
+            max_steps = UNBOUNDED_STEPS
+        elif max_steps is None and cooldown_step is not None:
+            max_steps = math.ceil(cooldown_step / (1 - WSD_DECAY_SHARE))
+        elif max_steps is None:
+            max_steps = -(-rows // self.global_batch)
+            if self.bins > 1:
+                max_steps = -(-max_steps // WINDOW_STEPS) * WINDOW_STEPS
+        if warmup_steps is None:
+            warmup_steps = default_warmup_steps(max_steps) if self.max_hours is None else min(WARMUP_STEPS, max_steps)
+        if cooldown_step is not None:
+            if not cooldown_step < max_steps:
+                raise UsageError(
+                    f"--max-steps {max_steps} leaves no step to cool down in", expected=f"more than {cooldown_step}, where "
+                    "--cooldown-from stands",
+                )  # fmt: skip
+            warmup_steps = min(warmup_steps, cooldown_step)
         return Schedule(
-            kind=self.lr_schedule, max_lr=self.max_lr, min_lr=self.min_lr, warmup_steps=warmup_steps, max_steps=max_steps
-        )
+            kind=self.lr_schedule, max_lr=self.max_lr, min_lr=self.min_lr, warmup_steps=warmup_steps, max_steps=max_steps,
+            decay_from=cooldown_step,
+        )  # fmt: skip
 
     def micro_batch_on(self, ranks: int) -> int:
         """Return the samples of one forward pass when `ranks` processes share the global batch. Raises UsageError."""
@@ -155,13 +213,10 @@ class TrainConfig:
             "model": network,
             "objective": self.objective,
             "global_batch": self.global_batch,
-            "schedule": {
-                "kind": schedule.kind,
-                "max_lr": schedule.max_lr,
-                "min_lr": schedule.min_lr,
-                "warmup_steps": schedule.warmup_steps,
-                "max_steps": schedule.max_steps,
-            },
+            "schedule": asdict(schedule),
+            "max_hours": self.max_hours,
+            "precision": OFF if self.amp == OFF else [self.amp, self.amp_dtype, *(["emulated"] if self.amp_emulate else [])],
+            "rollback": [self.rollback_on_spike, self.spike_threshold, self.save_steps] if self.rollback_on_spike else None,
             "weight_decay": self.weight_decay,
             "grad_clip": self.grad_clip,
             "mask_rate": self.mask_rate,
@@ -222,6 +277,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     steps = parser.add_argument_group("steps")
     steps.add_argument("--max-steps", type=int, default=derived, help="updates (default: one epoch)")
+    steps.add_argument(
+        "--max-hours", type=float, default=derived, help="fill this time: the last step follows from the speed in the warm-up"
+    )
     steps.add_argument("--global-batch", type=int, default=default.global_batch, help="samples of one update, over all processes")
     steps.add_argument(
         "--micro-batch", type=int, default=derived, help=f"samples of one forward pass (default: at most {DEFAULT_MICRO_BATCH})"
@@ -239,7 +297,29 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     learning.add_argument("--warmup-steps", type=int, default=derived, help="steps of warm-up (default: 1 %% of all)")
     learning.add_argument("--lr-schedule", default=default.lr_schedule, choices=KINDS, help="shape after the warm-up")
     learning.add_argument("--weight-decay", type=float, default=default.weight_decay, help="of weights; none on biases and norms")
+    learning.add_argument(
+        "--cooldown-from", metavar="CKPT", default=derived, help="decay from this checkpoint of a constant or wsd run (wsd only)"
+    )
     learning.add_argument("--grad-clip", type=float, default=default.grad_clip, help="largest global gradient norm; 0: no limit")
+
+    numbers = parser.add_argument_group("precision and trouble")
+    numbers.add_argument("--amp", default=default.amp, choices=LEVELS, help="mixed precision: matrix products (O1), or most (O2)")
+    numbers.add_argument("--amp-dtype", default=default.amp_dtype, choices=DTYPES, help="what is used beside float32")
+    numbers.add_argument("--amp-emulate", action="store_true", help="emulate mixed precision on CPU, by rounding (slow)")
+    numbers.add_argument(
+        "--spike-threshold",
+        type=float,
+        default=default.spike_threshold,
+        metavar="SD",
+        help="robust standard deviations above the recent losses from which a loss is reported as a spike; 0: never",
+    )
+    numbers.add_argument(
+        "--rollback-on-spike",
+        type=int,
+        default=default.rollback_on_spike,
+        metavar="N",
+        help="after a spike go back to the last checkpoint and leave out what followed it, at most N times",
+    )
 
     run = parser.add_argument_group("run")
     run.add_argument("--name", default=derived, help="name of the run (default: network and start of the data's fingerprint)")

@@ -6,7 +6,7 @@ The order of the checks is the order of their cost: options, manifests, the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretrain.checkpoint import (
@@ -26,8 +26,9 @@ from pretrain.errors import CheckpointError, RunExistsError
 from pretrain.models import model_config
 from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
 from pretrain.run_state import FINISHED, read_run
+from pretrain.scaler import fresh_scaler
 from pretrain.schedule import Schedule
-from pretrain.train_state import DataIdentity, TrainState, require_continues
+from pretrain.train_state import DataIdentity, TrainState, require_continues, require_coolable
 from shards.batch_sizes import BatchSizes
 from shards.canonical import fingerprint
 from shards.collate import BatchPlan
@@ -61,6 +62,7 @@ class TrainingPlan:
     drawing: Drawing
     batches: BatchPlan
     fresh: TrainState
+    cooldown: Checkpoint | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +94,13 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         say(f"init: {init.path} has no {'*, '.join(init.absent)}*: these weights start from random values")
     if config.rtd:
         generator_config(network)
+    cooldown = find_checkpoint(Path(config.cooldown_from), say) if config.cooldown_from is not None else None
     if verify:
         for data_set in data_sets:
             data_set.verify()
     drawing = make_drawing(config, train)
     units = sum(p.rows for p in drawing.packings) or len(train)
-    schedule = config.schedule(units)
+    schedule = config.schedule(units, cooldown.step if cooldown is not None else None)
     data = tuple(DataIdentity(name=s.name, fingerprint=s.manifest.fingerprint) for s in data_sets)
     model_name = init.name if init is not None else config.model or DEFAULT_MODEL
     return TrainingPlan(
@@ -118,7 +121,9 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
             tokenizer_hash=tokenizer.hash,
             data=data,
             training=config.identity(schedule, network.to_json()) | packing_identity(drawing),
+            scaler=fresh_scaler(is_dynamic=config.scales_loss),
         ),
+        cooldown=cooldown,
     )
 
 
@@ -192,7 +197,7 @@ def choose_start(plan: TrainingPlan, say: Say = print) -> Start:
         return _start_from(Path(plan.config.resume), plan, say)
     record = read_run(plan.folder)
     if record is None and not list_checkpoints(plan.folder):
-        return Start(state=plan.fresh, checkpoint=None)
+        return _beginning(plan)
     if plan.config.resume == "never":
         raise RunExistsError("there is a run of this name", where=plan.folder, hint="Name another: --name OTHER")
     if record is not None and record["state"] == FINISHED:
@@ -207,11 +212,24 @@ def choose_start(plan: TrainingPlan, say: Say = print) -> Start:
                 f"all {len(damaged)} checkpoints of the run are damaged", where=plan.folder, hint="Start again: --name OTHER"
             )
         say(f"run {plan.folder.name} had not reached its first checkpoint: it starts from the beginning")
-        return Start(state=plan.fresh, checkpoint=None)
+        return _beginning(plan)
     state = _state_of(checkpoint, plan)
     for folder in damaged:
         say(f"damaged checkpoint is kept as {set_aside(folder)}")
     return Start(state=state, checkpoint=checkpoint)
+
+
+def _beginning(plan: TrainingPlan) -> Start:
+    """Return the start of a new run: nothing, or the full state that --cooldown-from names. Raises MismatchError."""
+    if plan.cooldown is None:
+        return Start(state=plan.fresh, checkpoint=None)
+    where = plan.cooldown.path
+    saved = TrainState.from_json(plan.cooldown.state(), where=where)
+    require_coolable(saved, plan.schedule, where=where)
+    kept = {name: plan.fresh.training[name] for name in ("schedule", "max_hours", "rollback")}
+    state = replace(saved, training={**saved.training, **kept})
+    require_continues(state, plan.fresh, where=where)
+    return Start(state=state, checkpoint=plan.cooldown)
 
 
 def _start_from(path: Path, plan: TrainingPlan, say: Say) -> Start:
@@ -241,8 +259,8 @@ def follow_start(plan: TrainingPlan, step: int) -> Start:
     """Return the start that the first rank chose and announced by its `step`; it has checked the hashes already."""
     if plan.config.resume not in ("auto", "never"):
         checkpoint = find_checkpoint(Path(plan.config.resume), _say_nothing)
-    elif step == 0:
-        return Start(state=plan.fresh, checkpoint=None)
+    elif step == 0 or (plan.cooldown is not None and not step_folder(plan.folder, step).is_dir()):
+        return _beginning(plan)
     else:
         checkpoint = Checkpoint(path=step_folder(plan.folder, step), step=step, fingerprint="")
     return Start(state=_state_of(checkpoint, plan), checkpoint=checkpoint)

@@ -13,6 +13,7 @@ from typing import Any
 from paddle import Tensor, nn
 
 from pretrain.blocks import Blocks
+from pretrain.emulate import in_this_rounding
 
 
 def recompute_blocks(network: nn.Layer) -> int:
@@ -27,6 +28,6 @@ def _recomputed(block: nn.Layer, forward: Callable[..., Tensor]) -> Callable[...
     from paddle.distributed.fleet.utils import recompute
 
     def run(*inputs: Any) -> Tensor:
-        return recompute(forward, *inputs) if block.training else forward(*inputs)
+        return recompute(in_this_rounding(forward), *inputs) if block.training else forward(*inputs)
 
     return run

@@ -140,7 +140,7 @@ def replay_step(recorded: Recorded, step: int, rank: int | None = None) -> list[
 
 def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
     """Yield each sample of a micro-batch as JSON: where it is from, its text with the masks in it, labels."""
-    import numpy as np
+    from pretrain.sample_sources import source_of
 
     arrays = replayed.arrays
     begins, ends = _cells_of_samples(arrays)
@@ -148,8 +148,6 @@ def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> 
     for i, sample_id in enumerate(arrays["sample_ids"].tolist()):
         data_set = recorded.data_sets[int(arrays["set_index"][i])]
         shard, row = sample_id >> 32, sample_id & 0xFFFFFFFF
-        columns = data_set.shard(shard).take(np.array([row], np.int64))
-        source = f"{data_set.manifest.corpus[int(columns.source_file[0])].path}:{int(columns.source_row[0])}"
         masked = arrays["masked_positions"]
         inside = (begins[i] <= masked) & (masked < ends[i])
         positions = (masked[inside] - begins[i]).tolist()
@@ -163,7 +161,7 @@ def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> 
             "shard": data_set.manifest.shards[shard].file,
             "row": row,
             "epoch": int(arrays["epochs"][i]),
-            "source": source,
+            "source": source_of(data_set, sample_id),
             "tokens": len(seen),
             "sop_label": int(arrays["sop_labels"][i]),
             "text": render(seen, labels, tokenizer),

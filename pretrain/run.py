@@ -155,11 +155,11 @@ def _train_here(
         say(f"run: {plan.folder}, " + (f"resumed after step {step}" if step else "from the beginning"))
     try:
         from pretrain.data_plan import describe, save_packings
-        from pretrain.log_line import cut_metrics
+        from pretrain.step_records import cut_all
         from pretrain.trainer import Trainer
 
         if world.is_first:
-            cut_metrics(plan.folder, step)
+            cut_all(plan.folder, step)
             save_packings(plan.drawing, plan.folder)
         trainer = Trainer(plan, start, world, tokenizer_files=_tokenizer_files(plan), on_gpu=started.device != "cpu")
         schedule = plan.schedule
@@ -181,7 +181,7 @@ def _train_here(
         raise told from error
     except KeyboardInterrupt:
         raise cli.Interrupted(signal.SIGINT, f"at once, without saving; go on with: {resuming_command(arguments)}") from None
-    if result.stopped_by is not None and result.step < plan.schedule.max_steps:
+    if result.stopped_by is not None and result.step < trainer.schedule.max_steps:
         if not world.is_first:
             return cli.Outcome(exit_code=128 + result.stopped_by)
         hint = f"saved {result.checkpoint.path}; go on with: {resuming_command(arguments)}"

@@ -8,7 +8,8 @@ After the warm-up, with ``p = (step − warmup) / (max_steps − warmup)``:
 
     linear     max_lr − (max_lr − min_lr) · p
     cosine     min_lr + (max_lr − min_lr) · (1 + cos πp) / 2                        (Loshchilov and Hutter, ICLR 2017)
-    wsd        max_lr, then linearly to min_lr over the last 10 % of all steps      (Hu et al., MiniCPM, 2024)
+    wsd        max_lr, then linearly to min_lr over the last 10 % of all steps, or
+               from `decay_from` on                                                 (Hu et al., MiniCPM, 2024)
     constant   max_lr
 """
 
@@ -25,13 +26,17 @@ WSD_DECAY_SHARE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A learning-rate schedule of `max_steps` updates, see the module docstring."""
+    """A learning-rate schedule of `max_steps` updates, see the module docstring.
+
+    decay_from: of wsd, the last step at the highest rate.
+    """
 
     kind: str
     max_lr: float
     min_lr: float
     warmup_steps: int
     max_steps: int
+    decay_from: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -44,6 +49,22 @@ class Schedule:
             raise UsageError(f"there must be at least one step, got {self.max_steps}")
         if not 0 <= self.warmup_steps <= self.max_steps:
             raise UsageError(f"warm-up must take 0 to {self.max_steps} steps (all of them), got {self.warmup_steps}")
+        if self.decay_from is not None and not (self.kind == "wsd" and self.warmup_steps <= self.decay_from < self.max_steps):
+            raise UsageError(
+                f"the decay must begin after the {self.warmup_steps} steps of warm-up and before step {self.max_steps} of a wsd "
+                f"schedule, got step {self.decay_from} of {self.kind}"
+            )
+
+    @property
+    def last_full_step(self) -> int:
+        """The last step at the highest rate, of wsd and constant schedules; of the others, the end of the warm-up."""
+        if self.kind == "constant":
+            return self.max_steps
+        if self.kind != "wsd":
+            return self.warmup_steps
+        if self.decay_from is not None:
+            return self.decay_from
+        return self.max_steps - min(max(1, round(self.max_steps * WSD_DECAY_SHARE)), self.max_steps - self.warmup_steps)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of update `step`, 1 ≤ step; past the last step it stays what it was there."""
@@ -56,7 +77,7 @@ class Schedule:
         if self.kind == "constant":
             return self.max_lr
         if self.kind == "wsd":
-            decay_steps = min(max(1, round(self.max_steps * WSD_DECAY_SHARE)), self.max_steps - self.warmup_steps)
+            decay_steps = self.max_steps - self.last_full_step
             return self.min_lr + span * min(1.0, (self.max_steps - step) / decay_steps)
         left = (self.max_steps - step) / (self.max_steps - self.warmup_steps)
         if self.kind == "linear":

@@ -12,6 +12,8 @@ from typing import Any
 
 from shards.durable import append_line, truncate
 
+METRICS, OVERFLOWS, SPIKES, ROLLBACKS = "metrics.jsonl", "overflows.jsonl", "spikes.jsonl", "rollbacks.jsonl"
+
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Append a record, which names its ``step``."""
@@ -36,6 +38,12 @@ def cut_records(path: Path, step: int) -> None:
             break
         kept += len(line)
     truncate(path, kept)
+
+
+def cut_all(run: Path, step: int) -> None:
+    """Cut every file of records of a run back to `step`."""
+    for name in (METRICS, OVERFLOWS, SPIKES, ROLLBACKS):
+        cut_records(run / name, step)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

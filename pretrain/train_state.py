@@ -8,14 +8,16 @@ run writes the same bytes as one that was left alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pretrain.errors import CheckpointError
 from pretrain.scaler import Scaler
+from pretrain.schedule import Schedule
 from pretrain.spikes import WINDOW
-from shards.errors import FormatError, MismatchError
+from shards.errors import FormatError, MismatchError, UsageError
 from shards.fields import Fields
 
 FORMAT = 1
@@ -31,7 +33,10 @@ class DataIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Sums since the last log line, over all ranks: losses times their counts, and the counts."""
+    """Sums since the last log line, over all ranks: losses times their counts, and the counts.
+
+    Steps whose loss is not finite are left out; the mean of nothing is NaN.
+    """
 
     lm_sum: float = 0.0
     lm_count: int = 0
@@ -45,7 +50,7 @@ class Window:
 
     @property
     def lm_loss(self) -> float:
-        return self.lm_sum / max(self.lm_count, 1)
+        return self.lm_sum / self.lm_count if self.lm_count else math.nan
 
     @property
     def sop_loss(self) -> float:
@@ -61,6 +66,7 @@ class TrainState:
     """See the module docstring.
 
     scaler: the loss scale and its counters; recent_losses: those that spikes are measured against; rollbacks: made so far;
+    horizon: the last step, once a budget of time has fixed it;
     evaluation: {"step", "loss"} of the evaluation made at this very step, or None; best_evaluation: the lowest so far;
     odometer: per data set, the sum over the samples of the current epoch consumed so far (32 hexadecimal digits);
     training: every option that decides the result, see `TrainConfig.identity`.
@@ -75,6 +81,7 @@ class TrainState:
     scaler: Scaler = field(default_factory=Scaler)
     recent_losses: tuple[float, ...] = ()
     rollbacks: int = 0
+    horizon: int | None = None
     evaluation: Mapping[str, Any] | None = None
     best_evaluation: Mapping[str, Any] | None = None
     odometer: tuple[str, ...] = ()
@@ -111,6 +118,7 @@ class TrainState:
                 scaler=_scaler_from(fields.object("scaler"), where),
                 recent_losses=tuple(float(x) for x in fields.array("recent_losses", maximum=WINDOW)),
                 rollbacks=fields.integer("rollbacks"),
+                horizon=None if fields.get("horizon") is None else fields.integer("horizon", minimum=1),
                 evaluation=fields.get("evaluation"),
                 best_evaluation=fields.get("best_evaluation"),
                 odometer=tuple(str(s) for s in fields.array("odometer", maximum=1 << 16)),
@@ -150,6 +158,26 @@ def require_continues(saved: TrainState, now: TrainState, *, where: object) -> N
         if before.get(name) != after.get(name):
             old, new = _first_difference(before.get(name), after.get(name))
             raise MismatchError(f"{name} differs from the run's", where=where, expected=old, got=new, hint=hint)
+
+
+def require_coolable(saved: TrainState, now: Schedule, *, where: object) -> None:
+    """Raise MismatchError unless a checkpoint stands at the highest rate of the schedule `now`, before any decay."""
+    fields = saved.training.get("schedule")
+    try:
+        before = Schedule(**fields) if isinstance(fields, dict) else None
+    except (TypeError, UsageError):
+        before = None
+    if before is None:
+        raise CheckpointError("state.json does not name the learning-rate schedule", where=where)
+    if before.kind not in ("wsd", "constant"):
+        raise MismatchError("only a wsd or constant schedule can be cooled down", where=where, expected="wsd", got=before.kind)
+    if before.max_lr != now.max_lr:
+        raise MismatchError("max_lr differs from the run's", where=where, expected=before.max_lr, got=now.max_lr)
+    if not before.warmup_steps <= saved.step <= before.last_full_step:
+        raise MismatchError(
+            "the checkpoint does not stand at the highest learning rate", where=where,
+            expected=f"a step from {before.warmup_steps} to {before.last_full_step}", got=saved.step,
+        )  # fmt: skip
 
 
 def _describe(data: Sequence[DataIdentity]) -> str:

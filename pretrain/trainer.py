@@ -21,24 +21,27 @@ import numpy as np
 import paddle
 
 from pretrain import log_line
+from pretrain.budget import Budget
 from pretrain.checkpoint import Checkpoint, Contents, step_folder
 from pretrain.checkpoint_writer import CheckpointWriter
 from pretrain.distributed import World
 from pretrain.epoch_check import EpochCheck
-from pretrain.errors import DivergenceError
 from pretrain.evaluate import Evaluation, Evaluator
 from pretrain.loader import Loader, MicroBatches
 from pretrain.objectives import objective_of
 from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
 from pretrain.plan import Start, TrainingPlan
+from pretrain.precision import Precision
 from pretrain.recompute import recompute_blocks
+from pretrain.rollback import Rollback
 from pretrain.sharding import Sharding
+from pretrain.spikes import with_loss
 from pretrain.train_state import TrainState, Window
+from pretrain.trouble import Trouble, Verdict
 from pretrain.weights import load_into, named_weights
 from shards.counter import Purpose, fold
 
-_SHOWN_IDS = 16
 _SEED_SHIFT = 1  # paddle takes seeds of 63 bits
 
 
@@ -96,6 +99,18 @@ class Trainer:
             self.network, weight_decay=config.weight_decay, grad_clip=config.grad_clip, owned=self.sharding.owned
         )
         self._load(start)
+        self._precision = Precision(config, on_gpu=on_gpu)
+        self._precision.prepare(self.network)
+        horizon = self.state.horizon
+        self.schedule = plan.schedule if horizon is None else replace(plan.schedule, max_steps=horizon)
+        self._save_now = False
+        self._writer = CheckpointWriter(plan.folder, keep=config.keep)
+        self.rollback = Rollback(
+            plan.folder, world, allowed=config.rollback_on_spike, save_steps=config.save_steps, settle=self._writer.wait
+        )
+        self.trouble = Trouble(
+            plan.folder, plan.data_sets, world, self.optimizer, self.rollback, spike_threshold=config.spike_threshold
+        )
         micro_batch = config.micro_batch_on(world.size)
         self.batches = MicroBatches(
             plan.train, plan.batches, global_batch=plan.sizes, micro_batch=micro_batch, rank=world.rank,
@@ -108,7 +123,6 @@ class Trainer:
         self._last_evaluation: Evaluation | None = None
         self._last_record: log_line.StepRecord | None = None
         self._watch = Stopwatch()
-        self._writer = CheckpointWriter(plan.folder, keep=config.keep)
         self._checkpoint = start.checkpoint
 
     def _load(self, start: Start) -> None:
@@ -129,21 +143,24 @@ class Trainer:
         Raises DivergenceError before weights that would no longer be finite are made, IntegrityError when an epoch did not
         read every sample, and what the reading of shards raises.
         """
-        plan, last_step = self.plan, self.plan.schedule.max_steps
+        plan = self.plan
+        budget = self._budget()
         begun, first_step = time.perf_counter(), self.state.step
-        first, end = (self.batches.first_number(step + 1) for step in (first_step, last_step))
+        first, end = (self.batches.first_number(step + 1) for step in (first_step, self.schedule.max_steps))
         loader = Loader(self.batches, first=first, end=end, workers=plan.config.workers)
         stopped_by: int | None = None
         try:
             self._watch.restart(loader.wait_s)
-            while self.state.step < last_step and stopped_by is None:
+            while self.state.step < self.schedule.max_steps and stopped_by is None:
                 stopped_by = self._step(loader, stop)
-                step = self.state.step
+                if budget is not None and self.state.horizon is None:
+                    self._plan_horizon(budget)
+                step, last_step = self.state.step, self.schedule.max_steps
                 if step % plan.config.logging_steps == 0 or step == last_step:
                     self._log(loader)
                 if step % plan.config.eval_steps == 0 or step == last_step:
                     self._watch.paused(self._evaluate)
-                if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None:
+                if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None or self._save_now:
                     self._watch.paused(self._save)
                 self._writer.check()
             checkpoint = self._writer.finish() or self._checkpoint
@@ -158,6 +175,13 @@ class Trainer:
         figures = self._figures(steps=self.state.step - first_step, elapsed_s=time.perf_counter() - begun, wait_s=loader.wait_s)
         return Result(step=self.state.step, checkpoint=checkpoint, stopped_by=stopped_by, figures=figures)
 
+    def _budget(self) -> Budget | None:
+        """Return the measure of the time that training may take, from now on; None without a limit, or once it is planned."""
+        hours = self.plan.config.max_hours
+        if hours is None or self.state.horizon is not None:
+            return None
+        return Budget(hours, warmup_steps=self.schedule.warmup_steps)
+
     def _step(self, loader: Loader, stop: Callable[[], int | None]) -> int | None:
         """Do one update; return the signal that some rank was sent, if any."""
         step = self.state.step + 1
@@ -166,28 +190,39 @@ class Trainer:
         losses = self.backward(step, batches, counts)
         self.world.sum_in_place([*self.optimizer.gradients().values(), losses])
         squared_norm, lm_loss, sop_loss, rtd_loss = paddle.concat([self.optimizer.squared_norm(), losses]).numpy().tolist()
-        if not math.isfinite(squared_norm + lm_loss + sop_loss + rtd_loss):
-            parts = {"lm_loss": lm_loss, "sop_loss": sop_loss} | ({"rtd_loss": rtd_loss} if self.plan.config.rtd else {})
-            raise self._divergence(step, batches, parts)
-        self.optimizer.update(math.sqrt(squared_norm), self.plan.schedule.rate(step))
-        self.sharding.share_weights()
+        parts = {"lm_loss": lm_loss, "sop_loss": sop_loss} | ({"rtd_loss": rtd_loss} if self.plan.config.rtd else {})
+        loss = lm_loss + sop_loss + RTD_WEIGHT * rtd_loss
+        verdict = self.trouble.judge(self.state, batches, losses=parts, loss=loss, squared_norm=squared_norm)
+        if verdict is Verdict.UPDATE:
+            scale = self.state.scaler.scale
+            self.optimizer.update(math.sqrt(squared_norm), self.schedule.rate(step), scale=scale)
+            self.sharding.share_weights()
+        self._note_update(loss, is_finite=verdict is not Verdict.SKIP)
+        if verdict is Verdict.ROLL_BACK and self.rollback.chosen is not None:
+            self._roll_back(step, self.rollback.chosen)
         for batch in batches:
             self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
         seen = self.plan.sizes.start(step + 1)
         self._epochs.check(step)
         lm_count, pairs, tokens = counts
+        is_finite = math.isfinite(loss)
         here = Window(
             lm_sum=lm_loss * lm_count, lm_count=lm_count, sop_sum=sop_loss * pairs, sop_count=pairs,
             rtd_sum=rtd_loss * tokens, rtd_count=tokens,
         )  # fmt: skip
         self.state = replace(
-            self.state, step=step, samples_seen=seen, good_steps=self.state.good_steps + 1,
-            window=self.state.window.plus(here), evaluation=None,
+            self.state, step=step, samples_seen=seen, evaluation=None,
+            window=self.state.window.plus(here) if is_finite else self.state.window,
         )  # fmt: skip
         self._watch.steps += 1
         self._watch.samples += self.plan.sizes.batch_size(step)
         self._watch.tokens += tokens
         return stopped_by if self.world.size > 1 else stop()
+
+    def _note_update(self, loss: float, *, is_finite: bool) -> None:
+        """Count an update that was made, or skipped because it was not finite."""
+        recent = with_loss(self.state.recent_losses, loss) if math.isfinite(loss) else self.state.recent_losses
+        self.state = replace(self.state, scaler=self.state.scaler.after(is_finite=is_finite), recent_losses=recent)
 
     def _add_counts(
         self, batches: Sequence[dict[str, Any]], stop: Callable[[], int | None]
@@ -202,13 +237,17 @@ class Trainer:
         return (total[0], total[1], total[2]), sent[0] if sent else None
 
     def backward(self, step: int, batches: Sequence[dict[str, Any]], counts: tuple[int, int, int]) -> Any:
-        """Add the gradients of micro-batches; return this rank's share of the (lm, sop, rtd) losses, a tensor [3]."""
-        parts = []
+        """Add the gradients of micro-batches, times the loss scale.
+
+        Returns this rank's share of the (lm, sop, rtd) losses, a tensor [3].
+        """
+        parts, scale = [], self.state.scaler.scale
         for micro, batch in enumerate(batches):
             inputs = {name: self._to_device(batch[name]) for name in self.objective.keys}
             paddle.seed(self._dropout_seed(step=step, micro=micro, rank=self.world.rank))
-            shares = self.objective.shares(self.network, inputs, counts)
-            shares.loss.backward()
+            with self._precision.forward():
+                shares = self.objective.shares(self.network, inputs, counts)
+            (shares.loss if scale == 1.0 else shares.loss * scale).backward()
             parts.append(paddle.stack([shares.lm.detach(), shares.sop.detach(), shares.rtd.detach()]))
         return paddle.add_n(parts)
 
@@ -218,19 +257,35 @@ class Trainer:
     def _dropout_seed(self, *, step: int, micro: int, rank: int) -> int:
         return fold(self.plan.config.seed, Purpose.DROPOUT, step, rank, micro) >> _SEED_SHIFT
 
-    def _divergence(self, step: int, batches: Sequence[dict[str, Any]], losses: Mapping[str, float]) -> DivergenceError:
-        ids = np.concatenate([batch["sample_ids"].numpy() for batch in batches]).tolist()
-        shown = ", ".join(str(i) for i in ids[:_SHOWN_IDS]) + (
-            f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
-        )
-        gradient = self.optimizer.first_non_finite()
-        tensor = f"gradient of {gradient}" if gradient else "loss" if not math.isfinite(sum(losses.values())) else "gradient norm"
-        self.optimizer.forget()
-        return DivergenceError(
-            f"{tensor} is not finite; no weight was changed", where=f"step {step}, samples {shown} (rank {self.world.rank})",
-            expected="finite numbers", got=", ".join(f"{name} {loss}" for name, loss in losses.items()) + ", loss scale 1.0",
-            hint="The last checkpoint is intact. Start another run with a lower --max-lr or a longer --warmup-steps",
-        )  # fmt: skip
+    def _roll_back(self, step: int, checkpoint: Checkpoint) -> None:
+        """Take weights, moments and loss scale back to a checkpoint; what was learnt up to `step` since is given up."""
+        saved = TrainState.from_json(checkpoint.state(), where=checkpoint.path)
+        load_into(self.network, checkpoint.model(), where=checkpoint.path)
+        self.optimizer.load(checkpoint.optimizer(), where=checkpoint.path)
+        starts = (self.plan.sizes.start(checkpoint.step + 1), self.plan.sizes.start(step + 1))
+        left_out = self.rollback.record(step, checkpoint, positions=starts)
+        scaler = replace(saved.scaler, skipped_steps=self.state.scaler.skipped_steps)
+        rollbacks = self.state.rollbacks + 1
+        self.state = replace(self.state, scaler=scaler, recent_losses=saved.recent_losses, rollbacks=rollbacks)
+        self._save_now = True
+        if self.world.is_first:
+            log_line.say(
+                f"rolled back to {checkpoint.path.name} ({rollbacks} of {self.plan.config.rollback_on_spike}): the updates of "
+                f"steps {checkpoint.step + 1} to {step} are given up, their {left_out['samples_left_out']} samples left out"
+            )
+
+    def _plan_horizon(self, budget: Budget) -> None:
+        """At the end of the warm-up, fix the last step, as the first rank reckons it."""
+        step = self.state.step
+        budget.note(step)
+        if step < self.schedule.warmup_steps:
+            return
+        reckoned = budget.last_step(step) if self.world.is_first else 0
+        horizon = min(self.schedule.max_steps, int(self.world.sum(np.array([reckoned], np.int64))[0]))
+        self.state = replace(self.state, horizon=horizon)
+        self.schedule, self._save_now = replace(self.schedule, max_steps=horizon), True
+        if self.world.is_first:
+            log_line.say(f"time budget: {budget.step_s:.4f} s a step in the warm-up, so the schedule ends at step {horizon:,}")
 
     def _log(self, loader: Loader) -> None:
         state, watch = self.state, self._watch
@@ -239,10 +294,10 @@ class Trainer:
             loss=state.window.lm_loss + state.window.sop_loss + RTD_WEIGHT * state.window.rtd_loss,
             lm_loss=state.window.lm_loss,
             sop_loss=state.window.sop_loss,
-            lr=self.plan.schedule.rate(state.step),
-            loss_scaling=1.0,
-            num_good_steps=state.good_steps,
-            num_bad_steps=state.bad_steps,
+            lr=self.schedule.rate(state.step),
+            loss_scaling=state.scaler.scale,
+            num_good_steps=state.scaler.good_steps,
+            num_bad_steps=state.scaler.bad_steps,
             steps_per_s=watch.steps / watch.elapsed_s,
             samples_per_s=watch.samples / watch.elapsed_s,
             tokens_per_s=watch.tokens / watch.elapsed_s,
@@ -259,7 +314,8 @@ class Trainer:
     def _evaluate(self) -> None:
         if self._evaluator is None:
             return
-        evaluation = self._evaluator(self.network)
+        with self._precision.forward():
+            evaluation = self._evaluator(self.network)
         self._last_evaluation = evaluation
         here = {"step": self.state.step, "loss": evaluation.loss}
         best = self.state.best_evaluation
@@ -271,6 +327,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Copy the training state to host memory; the first rank has it written while training goes on."""
+        self._save_now = False
         step = self.state.step
         self.state = replace(self.state, odometer=self._epochs.so_far())
         self._checkpoint = Checkpoint(path=step_folder(self.plan.folder, step), step=step, fingerprint="")
@@ -290,6 +347,8 @@ class Trainer:
         figures: dict[str, Any] = {
             "step": self.state.step,
             "samples_seen": self.state.samples_seen,
+            "skipped_updates": self.state.scaler.skipped_steps,
+            "rollbacks": self.state.rollbacks,
             "elapsed_s": round(elapsed_s, 3),
         }
         figures["data_wait_share"] = round(wait_s / max(elapsed_s, 1e-9), 5)

@@ -56,13 +56,13 @@ def start_paddle() -> None:
 def new_trainer(plan: TrainingPlan, *, world: World | None = None, say: Callable[[str], None] = _silent):  # type: ignore[no-untyped-def]
     """Return a trainer that goes on where the run's folder stands."""
     start_paddle()
-    from pretrain.log_line import cut_metrics
+    from pretrain.step_records import cut_all
     from pretrain.trainer import Trainer
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     start, world = choose_start(plan, say), world or World()
     if world.is_first:
-        cut_metrics(plan.folder, start.state.step)
+        cut_all(plan.folder, start.state.step)
     return Trainer(plan, start, world, tokenizer_files={"vocab.txt": b"one\n"})
 
 
