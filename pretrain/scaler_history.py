@@ -70,7 +70,8 @@ def _between(a: LoggedStep, b: LoggedStep, growth_steps: int) -> Skip | None:
     if None in (a.loss_scaling, b.loss_scaling, a.num_good_steps, b.num_good_steps, a.num_bad_steps, b.num_bad_steps):
         return None
     assert a.loss_scaling is not None and b.loss_scaling is not None
-    assert a.num_good_steps is not None and b.num_good_steps is not None and b.num_bad_steps is not None
+    assert a.num_good_steps is not None and a.num_bad_steps is not None
+    assert b.num_good_steps is not None and b.num_bad_steps is not None
     product = as_product(b.loss_scaling, a.loss_scaling)
     growths, back_offs = product or (0, 0)
     taken = b.step - a.step
@@ -78,7 +79,9 @@ def _between(a: LoggedStep, b: LoggedStep, growth_steps: int) -> Skip | None:
     unbroken = a.num_good_steps + taken - (growth_steps * growths if b.loss_scaling != 1.0 else 0)
     if back_offs == 0 and bad_now == 0 and b.num_good_steps == unbroken:
         return None
-    at_least = max(1, BAD_STEPS_TO_BACK_OFF * back_offs + bad_now)
+    # A bad step that line a counts already may be the first half of the first back-off.
+    before = a.num_bad_steps if back_offs > 0 else 0
+    at_least = max(1, BAD_STEPS_TO_BACK_OFF * back_offs + bad_now - before)
     # With good steps since, the counter tells when it was last cleared; by a growth it may have been if there was one.
     last = b.step if b.num_good_steps == 0 and bad_now else b.step - b.num_good_steps
     return Skip(

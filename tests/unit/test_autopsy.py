@@ -198,6 +198,7 @@ def scaler_log(tmp_path: Path, rows: list[tuple[int, float, int, int]]) -> Path:
         ([(100, 32768.0, 100, 0), (200, 26214.40039, 40, 0)], [(2, 160)]),
         ([(100, 32768.0, 100, 0), (200, 26214.40039, 0, 1)], [(3, 200)]),
         ([(900, 32768.0, 900, 0), (1200, 65536.0, 50, 0)], [(1, None)]),
+        ([(100, 32768.0, 0, 1), (101, 26214.40039, 0, 0)], [(1, 101)]),  # the first line counts half of the back-off
     ],
 )
 def test_skips_follow_from_the_counters(tmp_path: Path, rows: list[tuple[int, float, int, int]], expected: list[object]) -> None:
