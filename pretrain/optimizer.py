@@ -64,7 +64,7 @@ class Optimizer:
         """Return the sum of squares of all gradients, a tensor [1] on their device."""
         return paddle.add_n([paddle._C_ops.squared_l2_norm(g).reshape([1]) for g in self.gradients().values()])
 
-    def update(self, norm: float, learning_rate: float, *, scale: float = 1.0) -> None:
+    def update(self, norm: float, learning_rate: float, scale: float = 1.0) -> None:
         """Divide gradients of global `norm` by the loss `scale`, clip, update the weights, and forget the gradients."""
         unscaled_norm = norm / scale
         factor = (self._grad_clip / unscaled_norm if 0.0 < self._grad_clip < unscaled_norm else 1.0) / scale

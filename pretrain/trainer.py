@@ -195,7 +195,7 @@ class Trainer:
         verdict = self.trouble.judge(self.state, batches, losses=parts, loss=loss, squared_norm=squared_norm)
         if verdict is Verdict.UPDATE:
             scale = self.state.scaler.scale
-            self.optimizer.update(math.sqrt(squared_norm), self.schedule.rate(step), scale=scale)
+            self.optimizer.update(math.sqrt(squared_norm), self.schedule.rate(step), scale)
             self.sharding.share_weights()
         self._note_update(loss, is_finite=verdict is not Verdict.SKIP)
         if verdict is Verdict.ROLL_BACK and self.rollback.chosen is not None:
