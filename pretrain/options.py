@@ -169,8 +169,8 @@ class TrainConfig:
     def schedule(self, rows: int, cooldown_step: int | None = None) -> Schedule:
         """Return the learning-rate schedule of training on `rows` samples (packed rows, with packing).
 
-        One epoch unless options say otherwise; with bins, up to the end of the window of steps in which it ends. With --max-hours it
-        has no known end (`pretrain.budget`). From `cooldown_step` on it decays, by default over 10 % of all steps.
+        One epoch unless options say otherwise; with bins, up to the end of the window of steps in which it ends. With
+        --max-hours it has no known end (`pretrain.budget`). From `cooldown_step` on it decays, by default over 10 % of all steps.
         """
         max_steps, warmup_steps = self.max_steps, self.warmup_steps
         if max_steps is None and self.max_hours is not None:
