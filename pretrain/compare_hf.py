@@ -61,7 +61,7 @@ def their_class(config: ModelConfig, name: str) -> Any:
     return getattr(transformers, f"{FAMILIES[config.architecture]}{name}")
 
 
-class _Pretraining(torch.nn.Module):  # type: ignore[misc]
+class _Pretraining(torch.nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self._config, theirs = config, their_config(config)
@@ -86,7 +86,7 @@ class _Pretraining(torch.nn.Module):  # type: ignore[misc]
         return {"hidden": _real(hidden_BLD, batch), "pooler": pooled_BD, "mlm": mlm, "sop": order}, {}
 
 
-class _Classifier(torch.nn.Module):  # type: ignore[misc]
+class _Classifier(torch.nn.Module):
     def __init__(self, config: ModelConfig, kind: str) -> None:
         super().__init__()
         self._config, self._kind = config, kind
@@ -98,7 +98,7 @@ class _Classifier(torch.nn.Module):  # type: ignore[misc]
         return {self._kind: logits if self._kind == "sequence" else _real(logits, batch)}, {}
 
 
-class _Detection(torch.nn.Module):  # type: ignore[misc]
+class _Detection(torch.nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self._config = config
@@ -159,7 +159,7 @@ class TorchNetwork:
 
     def __init__(self, module: Any, names: Sequence[WeightName]) -> None:
         """Raises WeightsError, naming some, when the map of names is not exactly that of the module's weights."""
-        self._module = module.eval()
+        self.module = module.eval()
         # RoFormer's table of angles is a parameter there, which is not trained.
         own = {name: parameter for name, parameter in module.model.named_parameters() if parameter.requires_grad}
         # What transformers lacks was added under our name.
@@ -188,7 +188,7 @@ class TorchNetwork:
 
     def outputs(self, batch: Batch) -> dict[str, npt.NDArray[Any]]:
         with torch.no_grad():
-            return {name: tensor.numpy() for name, tensor in self._module.make(batch)[0].items()}
+            return {name: tensor.numpy() for name, tensor in self.module.make(batch)[0].items()}
 
     def gradients(self, batch: Batch, heads: Sequence[str]) -> Tensors:
         self._backward(batch, heads)
@@ -200,12 +200,12 @@ class TorchNetwork:
             {"params": [p.parameter for o, p in self._places.items() if (o in decayed) == decays], "weight_decay": decay}
             for decays, decay in ((True, STEP.weight_decay), (False, 0.0))
         ]
-        torch.nn.utils.clip_grad_norm_(self._module.parameters(), STEP.grad_clip)
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), STEP.grad_clip)
         torch.optim.AdamW(groups, lr=STEP.max_lr, betas=(BETA1, BETA2), eps=EPSILON).step()
 
     def _backward(self, batch: Batch, heads: Sequence[str]) -> None:
-        self._module.zero_grad(set_to_none=True)
-        outputs, labels = self._module.make(batch)
+        self.module.zero_grad(set_to_none=True)
+        outputs, labels = self.module.make(batch)
         loss = torch.zeros([])
         for head in heads:
             wanted = labels[head] if head in labels else torch.from_numpy(getattr(batch, LABELS_OF[head]))
@@ -220,7 +220,7 @@ class TorchNetwork:
         return place.name.from_transformers(tensor.detach().numpy()).copy()
 
 
-def hf_network(config: ModelConfig, kind: str) -> TorchNetwork:
+def build_network(config: ModelConfig, kind: str) -> TorchNetwork:
     """Return transformers' network of a kind: "pretraining", "sequence", "token" or "rtd"."""
     if kind == "pretraining":
         return TorchNetwork(_Pretraining(config), weight_names(config))

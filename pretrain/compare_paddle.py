@@ -94,13 +94,14 @@ def real_tokens(x_BL: Tensor, batch: Batch) -> Tensor:
 
 def our_network(config: ModelConfig, kind: str) -> PaddleNetwork:
     """Return our network of a kind ("pretraining", "sequence", "token", "discriminator", "rtd") as a `Network`."""
-    layer, make = {
+    kinds: dict[str, tuple[Callable[[ModelConfig], Any], Callable[[Any, Batch], Made]]] = {
         "pretraining": (PretrainingModel, _pretraining),
         "sequence": (lambda config: SequenceClassifier(config, NUM_CLASSES, 0.0), _sequence),
         "token": (lambda config: TokenClassifier(config, NUM_CLASSES, 0.0), _token),
         "discriminator": (RTDModel, _discriminator),
         "rtd": (RTDModel, _detection),
-    }[kind]
+    }
+    layer, make = kinds[kind]
     built = layer(config)
     return PaddleNetwork(built, make, {name: name for name, _ in built.named_parameters()})
 

@@ -59,7 +59,7 @@ def their_class(config: ModelConfig, name: str) -> Any:
     return getattr(peers, f"{_FAMILIES[config.architecture]}{name}")
 
 
-def paddlenlp_network(config: ModelConfig, kind: str) -> PaddleNetwork:
+def build_network(config: ModelConfig, kind: str) -> PaddleNetwork:
     """Return PaddleNLP's network of a kind: "pretraining", "sequence", "token" or "discriminator"."""
     theirs = their_config(config)
     unused: tuple[str, ...] = ()

@@ -12,7 +12,6 @@ import numpy as np
 from pretrain.compare_batch import LABELS_OF, Batch, Network, difference, worst
 from pretrain.compare_paddle import our_network, random_weights
 from pretrain.config import ModelConfig
-from pretrain.weights import Tensors
 
 MAX, MEAN = 1e-5, 1e-6  # what differences in float32 may be
 FORWARD, GRADIENTS, STEPPED, WEIGHTS = "forward", "gradients", "forward after a step", "weights after a step"
@@ -70,7 +69,7 @@ def compare_kind(
         if weight in weights and weights[weight].shape == value.shape:
             weights[weight] = value.astype(np.float32)
     decayed = frozenset(name for name, value in weights.items() if value.ndim > 1)
-    by_rows = config.architecture == "convbert" and not config.conv_sees_padding
+    theirs_reads_padding = config.architecture == "convbert" and not config.conv_sees_padding
 
     def row(head: str, case: str, what: str, found: Any) -> Row:
         return Row(model=name, head=head, case=case, what=what, **dataclasses.asdict(found))
@@ -78,14 +77,14 @@ def compare_kind(
     for case, batch in cases.items():
         ours.load(weights)
         theirs.load(weights)
-        apart = by_rows and not batch.is_real_BL.all()
-        expected = theirs.outputs(batch) if not apart else _joined([theirs.outputs(one) for one in batch.rows()])
+        by_rows = theirs_reads_padding and not batch.is_real_BL.all()
+        expected = theirs.outputs(batch) if not by_rows else _joined([theirs.outputs(one) for one in batch.rows()])
         found = ours.outputs(batch)
         heads = [head for head in found if head in expected]
         for head in heads:
             yield row(head, case, FORWARD, difference(found[head], expected[head]))
         trained_heads = [head for head in heads if head in LABELS_OF]
-        if apart:
+        if by_rows:
             continue
         mine, others = ours.gradients(batch, trained_heads), theirs.gradients(batch, trained_heads)
         shared = sorted(mine.keys() & others.keys())
