@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pretrain.published_config import FAMILIES, HF, PADDLENLP
 from shards.cli import Outcome, new_parser, run
 from shards.errors import MismatchError, NotFoundError, UsageError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pretrain.config import ModelConfig
 
 COMMAND = "pretrain.compare"
-HF, PADDLENLP = "hf", "paddlenlp"
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {HF: ("torch", "transformers"), PADDLENLP: ("paddlenlp",)}
 _MODULES: Final[Mapping[str, str]] = {HF: "pretrain.compare_hf", PADDLENLP: "pretrain.compare_paddlenlp"}
 _HINTS: Final[Mapping[str, str]] = {
@@ -128,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m pretrain.compare``."""
     parser = new_parser(COMMAND, "Compare a network with another implementation of it, head by head, on the same weights.")
     parser.add_argument("--model", metavar="NAME", help="a named size, with random weights unless --path is given")
-    parser.add_argument("--path", metavar="PATH", help="run or checkpoint whose weights are compared")
-    parser.add_argument("--against", choices=(HF, PADDLENLP), default=HF, help="transformers on torch, or PaddleNLP")
+    parser.add_argument("--path", metavar="PATH", help="compare the weights of a run, a checkpoint or a published folder")
+    parser.add_argument("--against", choices=FAMILIES, default=HF, help="transformers on torch, or PaddleNLP")
     return run(COMMAND, parser, body, argv)
 
 

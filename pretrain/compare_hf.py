@@ -8,6 +8,7 @@ Legend: B rows of the batch, L padded length, V vocabulary.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,37 +24,29 @@ from transformers.models.electra.modeling_electra import ElectraDiscriminatorPre
 from pretrain.compare_batch import BINARY, LABELS_OF, NUM_CLASSES, STEP, Batch
 from pretrain.config import ModelConfig, generator_config
 from pretrain.errors import WeightsError
-from pretrain.names import WeightName, detection_names, sequence_classifier_names, token_classifier_names, weight_names
+from pretrain.names import WeightName, sequence_classifier_names, token_classifier_names, weight_names
+from pretrain.names_rtd import discriminator_names, generator_names
 from pretrain.optimizer import BETA1, BETA2, EPSILON
+from pretrain.published_config import HF, config_json
 from pretrain.weights import Tensors
+from shards.manifest import SpecialIds
 
 transformers.logging.set_verbosity_error()
 
 FAMILIES: Final = {"roformer": "RoFormer", "bert": "Bert", "roberta": "Roberta", "convbert": "ConvBert"}
 # What follows the first layer of the two-layer heads of sequence classifiers; fixed in transformers.
 POOL_ACTS: Final = {"roformer": "gelu", "bert": "tanh", "roberta": "tanh", "convbert": "gelu"}
+_SPECIAL: Final = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)  # without effect on what is computed
 
 Made = tuple[dict[str, Any], dict[str, Any]]
 
 
 def their_config(config: ModelConfig) -> Any:
-    """Return transformers' config of one of our networks, without dropout."""
-    settings: dict[str, Any] = {
-        "vocab_size": config.vocab_size, "hidden_size": config.hidden_size, "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads, "intermediate_size": config.intermediate_size, "hidden_act": "gelu",
-        "max_position_embeddings": config.position_rows, "type_vocab_size": config.type_vocab_size,
-        "pad_token_id": config.pad_id, "layer_norm_eps": config.layer_norm_eps, "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0, "num_labels": NUM_CLASSES,
-    }  # fmt: skip
-    if config.architecture in ("roformer", "convbert"):
-        settings["embedding_size"] = config.embedding_size
-    if config.architecture == "roformer":
-        settings["rotary_value"] = config.rotary_value
-    if config.architecture == "convbert":
-        settings |= {
-            "head_ratio": config.head_ratio, "conv_kernel_size": config.conv_kernel_size, "num_groups": config.num_groups,
-        }  # fmt: skip
-    return getattr(transformers, f"{FAMILIES[config.architecture]}Config")(**settings)
+    """Return transformers' config of one of our networks, as it is written for an export."""
+    name = f"{FAMILIES[config.architecture]}Config"
+    content = config_json(config, HF, name, _SPECIAL, dtype="float32")
+    settings = {key: value for key, value in content.items() if key not in ("architectures", "model_type")}
+    return getattr(transformers, name)(**settings, classifier_dropout=0.0, num_labels=NUM_CLASSES)
 
 
 def their_class(config: ModelConfig, name: str) -> Any:
@@ -225,6 +218,11 @@ def build_network(config: ModelConfig, kind: str) -> TorchNetwork:
     if kind == "pretraining":
         return TorchNetwork(_Pretraining(config), weight_names(config))
     if kind == "rtd":
-        return TorchNetwork(_Detection(config), detection_names(config))
+        generator = [
+            dataclasses.replace(name, transformers=f"generator.{name.transformers}")
+            for name in generator_names(config)
+            if not name.ours.startswith(f"{config.prefix}.")  # the embeddings are the encoder's
+        ]
+        return TorchNetwork(_Detection(config), (*discriminator_names(config), *generator))
     names = sequence_classifier_names(config) if kind == "sequence" else token_classifier_names(config)
     return TorchNetwork(_Classifier(config, kind), names)

@@ -9,6 +9,7 @@ Legend: B rows of the batch, L padded length.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,7 +21,10 @@ from pretrain.attention import select_rows
 from pretrain.compare_batch import NUM_CLASSES, Batch
 from pretrain.compare_paddle import Made, PaddleNetwork, real_tokens, tensors
 from pretrain.config import ModelConfig
-from pretrain.names import WeightName, detection_names, sequence_classifier_names, token_classifier_names, weight_names
+from pretrain.names import WeightName, sequence_classifier_names, token_classifier_names, weight_names
+from pretrain.names_rtd import discriminator_names
+from pretrain.published_config import PADDLENLP, config_json
+from shards.manifest import SpecialIds
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -32,26 +36,14 @@ _FAMILIES: Final = {
 _MASKED: Final = {"bert": "ForPretraining", "convbert": "Generator"}
 # What follows the pooler, or the first layer of a two-layer head, in their sequence classifiers.
 POOL_ACTS: Final = {"roformer": "tanh", "bert": "tanh", "roberta": "tanh", "convbert": "gelu", "roformer_v2": "tanh"}
+_SPECIAL: Final = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)  # without effect on what is computed
 
 
 def their_config(config: ModelConfig) -> Any:
-    """Return PaddleNLP's config of one of our networks, without dropout."""
-    settings: dict[str, Any] = {
-        "vocab_size": config.vocab_size, "hidden_size": config.hidden_size, "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads, "intermediate_size": config.intermediate_size,
-        "max_position_embeddings": config.position_rows, "type_vocab_size": config.type_vocab_size,
-        "pad_token_id": config.pad_id, "layer_norm_eps": config.layer_norm_eps, "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0, "num_labels": NUM_CLASSES,
-    }  # fmt: skip
-    if config.architecture in ("roformer", "convbert"):
-        settings["embedding_size"] = config.embedding_size
-    if config.architecture == "roformer":
-        settings |= {"rotary_value": config.rotary_value, "pool_act": config.pool_act}
-    if config.architecture == "convbert":
-        settings |= {
-            "head_ratio": config.head_ratio, "conv_kernel_size": config.conv_kernel_size, "num_groups": config.num_groups,
-        }  # fmt: skip
-    return their_class(config, "Config")(**settings)
+    """Return PaddleNLP's config of one of our networks, as it is written for an export."""
+    content = config_json(config, PADDLENLP, "", _SPECIAL, dtype="float32")
+    settings = {key: value for key, value in content.items() if key not in ("architectures", "model_type", "dtype")}
+    return their_class(config, "Config")(**settings, num_labels=NUM_CLASSES)
 
 
 def their_class(config: ModelConfig, name: str) -> Any:
@@ -72,7 +64,8 @@ def build_network(config: ModelConfig, kind: str) -> PaddleNetwork:
     elif kind == "discriminator":
         layer, make = their_class(config, "Model")(theirs), _discriminator
         layer = _Detector(config.prefix, layer, peers.ConvBertDiscriminator(_electra(config)).discriminator_predictions)
-        names = [name for name in detection_names(config) if not name.ours.startswith("generator")]
+        # Only ConvBERT has this head there; on another encoder it keeps our name.
+        names = [dataclasses.replace(name, paddlenlp=name.paddlenlp or name.ours) for name in discriminator_names(config)]
         unused = (".pooler.",)
     elif kind == "sequence":
         layer, make = their_class(config, "ForSequenceClassification")(theirs), _sequence

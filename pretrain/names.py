@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pretrain.config import ModelConfig, generator_config
+from pretrain.config import ModelConfig
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -114,32 +114,6 @@ def sequence_classifier_names(config: ModelConfig) -> tuple[WeightName, ...]:
 def token_classifier_names(config: ModelConfig) -> tuple[WeightName, ...]:
     """Return the names of all weights of `pretrain.heads.TokenClassifier`."""
     return (*_encoder(config), *_linear(config, "classifier", "classifier", "classifier"))
-
-
-def detection_names(config: ModelConfig) -> tuple[WeightName, ...]:
-    """Return the names of all weights of `pretrain.rtd.RTDModel`.
-
-    Neither has a class of it that works, so theirs are those of the parts: the encoder; ELECTRA's head as
-    ``discriminator_predictions``; below ``generator.`` a masked language model, without the embeddings that it shares.
-    """
-    prefix = f"{config.prefix}."
-    encoder = tuple(_encoder(config))
-    head = (
-        name
-        for layer in ("discriminator_predictions.dense", "discriminator_predictions.dense_prediction")
-        for name in _linear(config, layer, layer, layer)
-    )
-    generator = (
-        WeightName(
-            ours=name.ours.replace(prefix, "generator.").replace("cls.predictions.", "generator_predictions."),
-            transformers=name.transformers and f"generator.{name.transformers}",
-            paddlenlp=name.paddlenlp and f"generator.{name.paddlenlp}",
-            layout=name.layout,
-        )
-        for name in weight_names(generator_config(config))
-        if not name.ours.startswith((f"{prefix}embeddings.", f"{prefix}pooler.", "cls.seq_relationship."))
-    )
-    return (*encoder, *head, *generator)
 
 
 def _linear(config: ModelConfig, ours: str, transformers: str, paddlenlp: str) -> Iterator[WeightName]:
