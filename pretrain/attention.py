@@ -60,6 +60,24 @@ def document_mask(documents_BL: Tensor, heads: int, dtype: paddle.dtype) -> Tens
     return (apart_BLL.astype(dtype) * _MASKED_SCORE).unsqueeze(1).tile([1, heads, 1, 1])
 
 
+def score_mask(
+    lengths_B: Tensor, length: int, heads: int, dtype: paddle.dtype, documents_BL: Tensor | None = None
+) -> Tensor | None:
+    """Return what to add to scores so that neither padding nor other documents of a row are attended to; None: nothing."""
+    mask_BHLL = padding_mask(lengths_B, length, heads, dtype)
+    if documents_BL is None:
+        return mask_BHLL
+    apart_BHLL = document_mask(documents_BL, heads, dtype)
+    return apart_BHLL if mask_BHLL is None else mask_BHLL + apart_BHLL
+
+
+def positions_within(documents_BL: Tensor) -> Tensor:
+    """Return the position of each token in its document, from 0."""
+    position_BL = paddle.arange(documents_BL.shape[1], dtype="int64").unsqueeze(0).expand(documents_BL.shape)
+    begins_BL = paddle.concat([paddle.ones_like(documents_BL[:, :1]), documents_BL[:, 1:] - documents_BL[:, :-1]], axis=1) != 0
+    return position_BL - paddle.cummax(position_BL * begins_BL.astype("int64"), axis=1)[0]
+
+
 def select_rows(x_BLD: Tensor, rows_R: Tensor) -> Tensor:
     """Return the rows numbered b·L + l of a batch, x_RD."""
     return paddle.gather(as_rows(x_BLD), rows_R)

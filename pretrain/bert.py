@@ -16,19 +16,20 @@ from functools import partial
 import paddle
 from paddle import Tensor, nn
 
-from pretrain.attention import attend, padding_mask, select_rows, split_heads
+from pretrain.attention import attend, positions_within, score_mask, select_rows, split_heads
 from pretrain.blocks import Block, Blocks, require_length
 from pretrain.config import ModelConfig
 from pretrain.layers import LayerNorm, Linear, dropout, embedding, gelu
 
 
-def positions(config: ModelConfig, length: int, lengths_B: Tensor) -> Tensor:
-    """Return the row of the position table for every token: [1, L], or [B, L] where padding has a position of its own."""
-    position_1L = paddle.arange(length, dtype="int64").unsqueeze(0)
+def positions(config: ModelConfig, length: int, lengths_B: Tensor, documents_BL: Tensor | None = None) -> Tensor:
+    """Return the row of the position table for every token: [1, L], or [B, L] where padding or documents have their own."""
+    place_1L = paddle.arange(length, dtype="int64").unsqueeze(0)
+    position = place_1L if documents_BL is None else positions_within(documents_BL)
     if config.architecture != "roberta":
-        return position_1L
-    is_real_BL = (position_1L < lengths_B.unsqueeze(1)).astype("int64")
-    return (position_1L + 1) * is_real_BL + config.pad_id
+        return position
+    is_real_BL = (place_1L < lengths_B.unsqueeze(1)).astype("int64")
+    return (position + 1) * is_real_BL + config.pad_id
 
 
 class Embeddings(nn.Layer):
@@ -96,9 +97,18 @@ class Bert(nn.Layer):
         self.embeddings = Embeddings(config)
         self.encoder = Blocks(config, _block)
 
-    def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor, rows_R: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids_BL: Tensor,
+        token_type_ids_BL: Tensor,
+        lengths_B: Tensor,
+        rows_R: Tensor | None = None,
+        documents_BL: Tensor | None = None,
+    ) -> Tensor:
         """Return the hidden states of all positions, [B, L, D], or of the rows in `rows_R`, [R, D]; see `RoFormer.forward`."""
         length = input_ids_BL.shape[1]
         require_length(self.config, length)
-        x_BLD = self.embeddings(input_ids_BL, token_type_ids_BL, positions(self.config, length, lengths_B))
-        return self.encoder(x_BLD, padding_mask(lengths_B, length, self.config.num_heads, x_BLD.dtype), rows_R)
+        positions_BL = positions(self.config, length, lengths_B, documents_BL)
+        x_BLD = self.embeddings(input_ids_BL, token_type_ids_BL, positions_BL)
+        mask_BHLL = score_mask(lengths_B, length, self.config.num_heads, x_BLD.dtype, documents_BL)
+        return self.encoder(x_BLD, mask_BHLL, rows_R)

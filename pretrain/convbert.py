@@ -26,7 +26,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from pretrain.attention import attend, document_mask, padding_mask, select_rows, split_heads
+from pretrain.attention import attend, padding_mask, score_mask, select_rows, split_heads
 from pretrain.bert import Embeddings, positions
 from pretrain.blocks import Block, Blocks, require_length
 from pretrain.config import ModelConfig
@@ -185,10 +185,7 @@ class ConvBert(nn.Layer):
         """Return what the blocks start from, before it is brought to the hidden size, x_BLE."""
         length = input_ids_BL.shape[1]
         require_length(self.config, length)
-        if documents_BL is None:
-            positions_BL = positions(self.config, length, lengths_B)
-        else:
-            positions_BL = _positions_within(documents_BL)
+        positions_BL = positions(self.config, length, lengths_B, documents_BL)
         x_BLE: Tensor = self.embeddings(input_ids_BL, token_type_ids_BL, positions_BL)
         return x_BLE
 
@@ -208,15 +205,7 @@ class ConvBert(nn.Layer):
             is_real_BL = paddle.arange(length, dtype=lengths_B.dtype).unsqueeze(0) < lengths_B.unsqueeze(1)
             kept_BL1 = is_real_BL.astype(dtype).unsqueeze(2)
         if documents_BL is not None:
-            apart_BHLL = document_mask(documents_BL, heads, dtype)
-            mask_BHLL = apart_BHLL if mask_BHLL is None else mask_BHLL + apart_BHLL
+            mask_BHLL = score_mask(lengths_B, length, heads, dtype, documents_BL)
             around = F.pad(documents_BL.unsqueeze(2), [width // 2, width // 2], value=-1, data_format="NLC").squeeze(2)
             same_KBL1 = [(around[:, k : k + length] == documents_BL).astype(dtype).unsqueeze(2) for k in range(width)]
         return Windows(mask_BHLL=mask_BHLL, kept_BL1=kept_BL1, same_KBL1=same_KBL1)
-
-
-def _positions_within(documents_BL: Tensor) -> Tensor:
-    """Return the position of each token in its document, from 0."""
-    position_BL = paddle.arange(documents_BL.shape[1], dtype="int64").unsqueeze(0).expand(documents_BL.shape)
-    begins_BL = paddle.concat([paddle.ones_like(documents_BL[:, :1]), documents_BL[:, 1:] - documents_BL[:, :-1]], axis=1) != 0
-    return position_BL - paddle.cummax(position_BL * begins_BL.astype("int64"), axis=1)[0]

@@ -113,16 +113,24 @@ class PretrainingModel(nn.Layer):
         return getattr(self, self.config.prefix)
 
     def forward(
-        self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor, masked_positions_M: Tensor
+        self,
+        input_ids_BL: Tensor,
+        token_type_ids_BL: Tensor,
+        lengths_B: Tensor,
+        masked_positions_M: Tensor,
+        documents_BL: Tensor | None = None,
+        first_positions_S: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the logits of the masked tokens, [M, V], and of the sentence order (1 = swapped), [B, 2].
 
-        masked_positions_M: numbers b·L + l of the tokens to predict; there may be none. Raises ModelError for rows longer
-        than the model takes.
+        masked_positions_M: numbers b·L + l of the tokens to predict; there may be none. For rows that hold several samples:
+        which one each token is of, and the numbers of their first tokens; the sentence order is then that of each sample, [S,
+        2]. Raises ModelError for rows longer than the model takes.
         """
         masked, encoder = masked_positions_M.shape[0], self.encoder
-        rows_R = paddle.concat([masked_positions_M, _first_rows(input_ids_BL)])
-        hidden_RD = encoder(input_ids_BL, token_type_ids_BL, lengths_B, rows_R)
+        first_S = _first_rows(input_ids_BL) if first_positions_S is None else first_positions_S
+        rows_R = paddle.concat([masked_positions_M, first_S])
+        hidden_RD = encoder(input_ids_BL, token_type_ids_BL, lengths_B, rows_R, documents_BL)
         mlm_logits_MV = self.cls.predictions(hidden_RD[:masked], encoder.embeddings.word_embeddings.weight)
         sop_logits_B2 = self.cls.seq_relationship(_pooled(encoder, hidden_RD[masked:]))
         return mlm_logits_MV, sop_logits_B2

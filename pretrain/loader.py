@@ -41,6 +41,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 INPUT_KEYS = ("input_ids", "token_type_ids", "lengths", "masked_positions")  # the order of PretrainingModel's arguments
 LABEL_KEYS = ("masked_labels", "sop_labels")
+PACKING_KEYS = ("documents", "first_positions")  # only where rows hold several samples; see `shards.collate`
 DRAWS = "draws"
 _ERROR = "error"
 _WATCH_INTERVAL_S = 0.5

@@ -17,7 +17,7 @@ from paddle import Tensor, nn
 
 from pretrain.config import ModelConfig
 from pretrain.heads import PretrainingModel
-from pretrain.loader import DRAWS, INPUT_KEYS, LABEL_KEYS
+from pretrain.loader import DRAWS, INPUT_KEYS, LABEL_KEYS, PACKING_KEYS
 from pretrain.losses import pretraining_losses, summed_cross_entropy
 from pretrain.options import RTD, RTD_WEIGHT
 from pretrain.rtd import Detection, RTDModel
@@ -33,7 +33,7 @@ class Shares(NamedTuple):
 
 
 class Objective(Protocol):
-    """keys: the arrays of a micro-batch that it needs."""
+    """keys: the arrays of a micro-batch that it needs, beside those of packed rows (`pretrain.loader.PACKING_KEYS`)."""
 
     keys: tuple[str, ...]
 
@@ -60,7 +60,7 @@ class MaskedTokens:
 
     def shares(self, network: Any, batch: Mapping[str, Tensor], counts: tuple[int, int, int]) -> Shares:
         lm_count, pairs, _ = counts
-        mlm_logits_MV, sop_logits_B2 = network(*(batch[name] for name in INPUT_KEYS))
+        mlm_logits_MV, sop_logits_B2 = network(*(batch[name] for name in INPUT_KEYS), *_packing(batch, PACKING_KEYS))
         loss = lm = summed_cross_entropy(mlm_logits_MV, batch["masked_labels"]) / lm_count
         sop = paddle.zeros([])
         if self._sop:
@@ -85,7 +85,7 @@ class ReplacedTokens:
 
     def shares(self, network: Any, batch: Mapping[str, Tensor], counts: tuple[int, int, int]) -> Shares:
         lm_count, _, tokens = counts
-        found: Detection = network(*(batch[name] for name in self.keys))
+        found: Detection = network(*(batch[name] for name in self.keys), *_packing(batch, PACKING_KEYS[:1]))
         lm = summed_cross_entropy(found.mlm_logits_MV, batch["masked_labels"]) / lm_count
         rtd = _detection_loss(found) / tokens
         return Shares(lm + rtd * RTD_WEIGHT, lm, paddle.zeros([]), rtd)
@@ -98,6 +98,11 @@ class ReplacedTokens:
         lm_sum = float(summed_cross_entropy(found.mlm_logits_MV, labels_M))
         rtd = (float(_detection_loss(found)), float(found.is_real_BL.sum()), float(rightly_BL.sum()))
         return np.array([lm_sum, labels_M.shape[0], lm_correct, 0.0, 0.0, 0.0, *rtd], np.float64)
+
+
+def _packing(batch: Mapping[str, Tensor], keys: tuple[str, ...]) -> list[Tensor]:
+    """Return what tells the samples of a row apart, where rows hold several."""
+    return [batch[name] for name in keys if name in batch]
 
 
 def _detection_loss(found: Detection) -> Tensor:

@@ -79,22 +79,36 @@ class RoFormer(nn.Layer):
         self.encoder = Blocks(config, _block)
         self._tables = RotaryTables(config.num_heads, config.head_size)
 
-    def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor, rows_R: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids_BL: Tensor,
+        token_type_ids_BL: Tensor,
+        lengths_B: Tensor,
+        rows_R: Tensor | None = None,
+        documents_BL: Tensor | None = None,
+    ) -> Tensor:
         """Return the hidden states of all positions, [B, L, D], or of the rows numbered b·L + l in `rows_R` only, [R, D].
 
         lengths_B: tokens of each row including special ones; what follows them is padding and changes nothing else. Hidden
-        states at padding carry no meaning. Raises ModelError for rows longer than `max_positions`.
+        states at padding carry no meaning. documents_BL: for rows that several documents are packed into, the number of the
+        document that each token is of; tokens of a document stand together. Each document then has the hidden states it would
+        have in a row of its own. Raises ModelError for rows longer than `max_positions`.
         """
-        return self.encode(self.embed(input_ids_BL, token_type_ids_BL, lengths_B), lengths_B, rows_R)
+        embedded_BLE = self.embed(input_ids_BL, token_type_ids_BL, lengths_B)
+        return self.encode(embedded_BLE, lengths_B, rows_R, documents_BL)
 
-    def embed(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+    def embed(
+        self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor, documents_BL: Tensor | None = None
+    ) -> Tensor:
         """Return what the blocks start from, before it is brought to the hidden size, x_BLE."""
         require_length(self.config, input_ids_BL.shape[1])
         x_BLE: Tensor = self.embeddings(input_ids_BL, token_type_ids_BL)
         return x_BLE
 
-    def encode(self, x_BLD: Tensor, lengths_B: Tensor, rows_R: Tensor | None = None) -> Tensor:
+    def encode(
+        self, x_BLD: Tensor, lengths_B: Tensor, rows_R: Tensor | None = None, documents_BL: Tensor | None = None
+    ) -> Tensor:
         """Return the hidden states of embedded tokens [B, L, E] as `forward` does."""
         if self.config.embedding_size != self.config.hidden_size:
             x_BLD = self.embeddings_project(x_BLD)
-        return self.encoder(x_BLD, self._tables(x_BLD, lengths_B), rows_R)
+        return self.encoder(x_BLD, self._tables(x_BLD, lengths_B, documents_BL), rows_R)

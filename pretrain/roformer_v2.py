@@ -57,8 +57,15 @@ class RoFormerV2(nn.Layer):
         self.encoder = Blocks(config, _block)
         self._tables = RotaryTables(config.num_heads, config.head_size)
 
-    def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, lengths_B: Tensor, rows_R: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids_BL: Tensor,
+        token_type_ids_BL: Tensor,
+        lengths_B: Tensor,
+        rows_R: Tensor | None = None,
+        documents_BL: Tensor | None = None,
+    ) -> Tensor:
         """Return the hidden states of all positions, [B, L, D], or of the rows in `rows_R`, [R, D]; see `RoFormer.forward`."""
         require_length(self.config, input_ids_BL.shape[1])
         x_BLD = self.embeddings(input_ids_BL, token_type_ids_BL)
-        return self.encoder(x_BLD, self._tables(x_BLD, lengths_B), rows_R)
+        return self.encoder(x_BLD, self._tables(x_BLD, lengths_B, documents_BL), rows_R)

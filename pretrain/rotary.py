@@ -16,7 +16,7 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-from pretrain.attention import join_heads, padding_mask, split_heads
+from pretrain.attention import join_heads, positions_within, score_mask, split_heads
 from pretrain.cpu_kernels import recording
 
 _ROTARY_BASE = 10000.0
@@ -82,7 +82,7 @@ class RotaryTables:
         self._num_heads, self._head_size = num_heads, head_size
         self._angles_of: dict[int, npt.NDArray[np.float64]] = {}
 
-    def __call__(self, x_BLD: Tensor, lengths_B: Tensor) -> Attending:
+    def __call__(self, x_BLD: Tensor, lengths_B: Tensor, documents_BL: Tensor | None = None) -> Attending:
         batch, length = x_BLD.shape[0], x_BLD.shape[1]
         heads, head_size = self._num_heads, self._head_size
         if length not in self._angles_of:
@@ -94,6 +94,11 @@ class RotaryTables:
 
         def table(values_NL: npt.NDArray[np.float64]) -> Tensor:
             # Spread over rows and heads once: multiplying by a broadcast operand is ten times slower on CPU.
+            if documents_BL is not None:
+                places = positions_within(documents_BL).flatten()
+                rows = paddle.gather(paddle.to_tensor(values_NL.T, dtype=x_BLD.dtype), places)
+                table_BLN = rows.reshape([batch, length, head_size])
+                return table_BLN.transpose([0, 2, 1]).unsqueeze(1).tile([1, heads, 1, 1])
             return paddle.to_tensor(values_NL, dtype=x_BLD.dtype).reshape([1, 1, head_size, length]).tile([batch, heads, 1, 1])
 
         def rotation(factor: float) -> Rotation:
@@ -106,5 +111,5 @@ class RotaryTables:
         return Attending(
             of_queries=rotation(head_size**-0.5),
             of_keys=rotation(1.0),
-            mask_BHLL=padding_mask(lengths_B, length, heads, x_BLD.dtype),
+            mask_BHLL=score_mask(lengths_B, length, heads, x_BLD.dtype, documents_BL),
         )

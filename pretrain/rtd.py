@@ -61,14 +61,18 @@ class RTDModel(nn.Layer):
         masked_positions_M: Tensor,
         masked_labels_M: Tensor,
         draws_M: Tensor,
+        documents_BL: Tensor | None = None,
     ) -> Detection:
-        """masked_positions_M: numbers b·L + l; masked_labels_M: what stood there; draws_M: a number in [0, 1) for each."""
+        """masked_positions_M: numbers b·L + l; masked_labels_M: what stood there; draws_M: a number in [0, 1) for each.
+
+        documents_BL: for rows that hold several samples, which one each token is of.
+        """
         encoder = self.encoder
-        embedded_BLE = encoder.embed(input_ids_BL, token_type_ids_BL, lengths_B)
-        hidden_MD = self.generator.encode(embedded_BLE, lengths_B, masked_positions_M)
+        embedded_BLE = encoder.embed(input_ids_BL, token_type_ids_BL, lengths_B, documents_BL)
+        hidden_MD = self.generator.encode(embedded_BLE, lengths_B, masked_positions_M, documents_BL)
         mlm_logits_MV = self.generator_predictions(hidden_MD, encoder.embeddings.word_embeddings.weight)
         seen_BL, replaced_BL = _replace(input_ids_BL, masked_positions_M, masked_labels_M, sample(mlm_logits_MV, draws_M))
-        logits_BL = self.discriminator_predictions(encoder(seen_BL, token_type_ids_BL, lengths_B))
+        logits_BL = self.discriminator_predictions(encoder(seen_BL, token_type_ids_BL, lengths_B, None, documents_BL))
         is_real_BL = paddle.arange(seen_BL.shape[1], dtype=lengths_B.dtype).unsqueeze(0) < lengths_B.unsqueeze(1)
         return Detection(mlm_logits_MV, logits_BL, replaced_BL, is_real_BL)
 

@@ -27,7 +27,7 @@ from pretrain.checkpoint_writer import CheckpointWriter
 from pretrain.distributed import World
 from pretrain.epoch_check import EpochCheck
 from pretrain.evaluate import Evaluation, Evaluator
-from pretrain.loader import Loader, MicroBatches
+from pretrain.loader import PACKING_KEYS, Loader, MicroBatches
 from pretrain.objectives import objective_of
 from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
@@ -243,7 +243,8 @@ class Trainer:
         """
         parts, scale = [], self.state.scaler.scale
         for micro, batch in enumerate(batches):
-            inputs = {name: self._to_device(batch[name]) for name in self.objective.keys}
+            names = (*self.objective.keys, *(name for name in PACKING_KEYS if name in batch))
+            inputs = {name: self._to_device(batch[name]) for name in names}
             paddle.seed(self._dropout_seed(step=step, micro=micro, rank=self.world.rank))
             with self._precision.forward():
                 shares = self.objective.shares(self.network, inputs, counts)

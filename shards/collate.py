@@ -70,7 +70,7 @@ def collate(rows: Rows, epochs: I64, plan: BatchPlan, units: I64 | None = None) 
     input_ids and token_type_ids [N, L]; lengths [N], special tokens included, the rest is padding; masked_positions [M], flat
     indexes into N · L, ascending within each sample's natural order; masked_labels [M]; sop_labels [S], 1 = swapped, 0 = in
     order, −100 = no pair; sample_ids [S]. With `units` also documents [N, L], the number within its row of the sample that a
-    token is of (padding counts as one more); positions [N, L], within the sample; first_positions [S], flat indexes of the
+    token is of (padding counts as one more); first_positions [S], flat indexes of the
     samples' first tokens. All int64.
     """
     count = len(rows)
@@ -158,11 +158,7 @@ def _packed(begin: I64, ends: I64, width: int, units: I64) -> dict[str, I64]:
     padded = padding < np.arange(1, rows_of_batch + 1) * width
     change[padding[padded]] += 1
     documents = np.cumsum(change[:-1].reshape(rows_of_batch, width), axis=1)
-    starts = np.zeros(rows_of_batch * width, np.int64)
-    starts[begin] = begin
-    starts[padding[padded]] = padding[padded]
-    positions = np.arange(rows_of_batch * width) - np.maximum.accumulate(starts)
-    return {"documents": documents, "positions": positions.reshape(rows_of_batch, width), "first_positions": begin}
+    return {"documents": documents, "first_positions": begin}
 
 
 def empty_batch(plan: BatchPlan, *, packed: bool) -> dict[str, I64]:
@@ -172,8 +168,7 @@ def empty_batch(plan: BatchPlan, *, packed: bool) -> dict[str, I64]:
     batch = {"input_ids": cells, "token_type_ids": zeros, "lengths": np.zeros(1, np.int64), "masked_positions": none,
              "masked_labels": none, "sop_labels": np.array([NO_PAIR]), "sample_ids": none}  # fmt: skip
     if packed:
-        positions = np.arange(plan.pad_multiple).reshape(1, -1)
-        batch |= {"documents": zeros, "positions": positions, "first_positions": np.zeros(1, np.int64)}
+        batch |= {"documents": zeros, "first_positions": np.zeros(1, np.int64)}
     return batch
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,22 @@ def write_tiny_data(
     seed: int = 0,
     layout: str = "pairs",
     vocabulary: str = "word",
+    shortest: int | None = None,
 ) -> Path:
     """Write a data set of `rows` training samples in `shards` shards, and return its folder.
 
-    Ids within a sample count up, so that the next one can be guessed; lengths differ. Equal arguments give equal bytes.
+    Ids within a sample count up, so that the next one can be guessed; lengths differ, from `shortest` tokens (half of the
+    longest) on. Equal arguments give equal bytes.
     """
     random = np.random.default_rng(seed)
     tokenizer = _write_tokenizer(folder, vocab_size, vocabulary)
     entries: list[ShardEntry] = []
+    histogram: Counter[str] = Counter()
     sizes = [("train", len(part)) for part in np.array_split(np.arange(rows), shards)]
     sizes += [("heldout", heldout_rows)] if heldout_rows else []
     for index, (split, count) in enumerate(sizes):
-        columns = _columns(random, count, max_seq_len, vocab_size, paired=layout == "pairs")
+        columns = _columns(random, count, max_seq_len, vocab_size, shortest, paired=layout == "pairs")
+        histogram.update(f"{-(-int(n) // 16) * 16:05d}" for n in np.diff(columns.offsets) + (3 if layout == "pairs" else 2))
         name = f"{split}-{'0' * 8}-{index:05d}.arrow"
         digest = write_shard(folder / name, columns)
         entries.append(
@@ -59,7 +64,7 @@ def write_tiny_data(
         corpus=(CorpusEntry(path="synthetic.txt", size=1, sha256=hashlib.sha256(b"synthetic").hexdigest()),),
         tokenizer=tokenizer,
         shards=tuple(entries),
-        length_histogram={},
+        length_histogram=histogram,
         tally=Tally(read=total, kept=total, dropped={}, rows_read=total, rows_kept=total, rows_dropped={}),
         tag=f"{seed:016x}",
         made={},
@@ -85,9 +90,11 @@ def _write_tokenizer(folder: Path, vocab_size: int, vocabulary: str) -> Tokenize
     )
 
 
-def _columns(random: np.random.Generator, count: int, max_seq_len: int, vocab_size: int, *, paired: bool) -> Columns:
+def _columns(
+    random: np.random.Generator, count: int, max_seq_len: int, vocab_size: int, shortest: int | None, *, paired: bool
+) -> Columns:
     longest = max_seq_len - 3
-    lengths = random.integers(longest // 2, longest + 1, count)
+    lengths = random.integers(shortest or longest // 2, longest + 1, count)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     first = random.integers(5, vocab_size, count)
     position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
