@@ -20,7 +20,12 @@ from pathlib import Path
 
 from pretrain.checkpoint import Checkpoint, Contents, prune, step_folder, write_checkpoint
 
+Written = Callable[[Checkpoint], None]
 Spared = Callable[[], frozenset[Path]]
+
+
+def _say_nothing(checkpoint: Checkpoint) -> None:
+    """Nobody wants to know."""
 
 
 def _nothing() -> frozenset[Path]:
@@ -28,10 +33,13 @@ def _nothing() -> frozenset[Path]:
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of one run and keeps the newest `keep` and the best; `spared` names others in use just now."""
+    """Writes the checkpoints of one run and keeps the newest `keep` and the best.
 
-    def __init__(self, run: Path, *, keep: int, spared: Spared = _nothing) -> None:
-        self._run, self._keep, self._spared = run, keep, spared
+    `written` is told, on the thread, of each one that is on disk; `spared` names those that are in use, and kept for now.
+    """
+
+    def __init__(self, run: Path, *, keep: int, written: Written = _say_nothing, spared: Spared = _nothing) -> None:
+        self._run, self._keep, self._written, self._spared = run, keep, written, spared
         self._waiting: queue.Queue[Contents | None] = queue.Queue(maxsize=1)
         self._error: BaseException | None = None
         self._last: Checkpoint | None = None
@@ -89,4 +97,5 @@ class CheckpointWriter:
 
     def _write(self, contents: Contents) -> None:
         self._last = write_checkpoint(step_folder(self._run, contents.step), contents)
+        self._written(self._last)
         prune(self._run, keep=self._keep, spared=self._spared())

@@ -76,6 +76,9 @@ class TrainConfig:
     workers: int = 1
     sharding: int = 0
     recompute: bool = False
+    patience: int | None = None
+    probe: str | None = None
+    probe_steps: int | None = None
     verify: bool = True
 
     def __post_init__(self) -> None:
@@ -91,7 +94,7 @@ class TrainConfig:
                 raise unknown_name(kind, value, known)
         for name in ("global_batch", "logging_steps", "eval_steps", "save_steps", "keep", "nproc", "bins"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("max_steps", "micro_batch", "shuffle_block"):
+        for name in ("max_steps", "micro_batch", "shuffle_block", "patience", "probe_steps"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
         for name in ("workers", "rollback_on_spike"):
@@ -110,6 +113,11 @@ class TrainConfig:
             raise UsageError("--packing and --shuffle-block cannot go together: packed rows hold samples from everywhere")
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"--seed must fit in 64 bits, got {self.seed}")
+        if self.probe_steps is not None and (self.probe is None or self.probe_steps % self.save_steps):
+            raise UsageError(
+                f"--probe-steps {self.probe_steps} needs --probe, and a checkpoint to probe",
+                expected=f"a multiple of --save-steps {self.save_steps}",
+            )
         if self.sharding not in (0, 1):
             raise UsageError(
                 f"--sharding must be 0 or 1, got {self.sharding}",
@@ -289,6 +297,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     steps.add_argument("--save-steps", type=int, default=default.save_steps, help="steps between checkpoints")
     steps.add_argument(
         "--keep", type=int, default=default.keep, help="checkpoints kept: the newest so many, and the best that was evaluated"
+    )
+
+    steps.add_argument(
+        "--patience", type=int, default=derived, metavar="N",
+        help="end when the held-out loss has not fallen for N evaluations (default: never)",
+    )  # fmt: skip
+    steps.add_argument(
+        "--probe", default=derived, metavar="TEXT",
+        help='command of finetune to run on checkpoints beside training, as in "glue --task SST-2 --epochs 1" (default: none)',
+    )  # fmt: skip
+    steps.add_argument(
+        "--probe-steps", type=int, default=derived, metavar="K", help="steps between probed checkpoints (default: --save-steps)"
     )
 
     learning = parser.add_argument_group("optimisation")

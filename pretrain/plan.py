@@ -25,6 +25,7 @@ from pretrain.data_plan import chosen_sets, make_drawing, packing_identity
 from pretrain.errors import CheckpointError, RunExistsError
 from pretrain.models import model_config
 from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
+from pretrain.probes import probe_command
 from pretrain.run_state import FINISHED, read_run
 from pretrain.scaler import fresh_scaler
 from pretrain.schedule import Schedule
@@ -88,6 +89,13 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
             "the data has no sentence pairs, so there is no sentence order to predict", expected="layout 'pairs'",
             got=", ".join(f"{s.name}: {s.manifest.layout!r}" for s in data_sets), hint="Train with --objective mlm",
         )  # fmt: skip
+    if config.patience is not None and not len(heldout):
+        raise UsageError(
+            "--patience needs held-out samples to measure on", got=", ".join(s.name for s in data_sets),
+            hint="Build the data with --heldout",
+        )  # fmt: skip
+    if config.probe is not None:
+        probe_command(config.probe)
     init = resolve_model(config.init, say=say) if config.init is not None else None
     network = _network(config, data_sets, init)
     if init is not None and init.absent:

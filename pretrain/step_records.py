@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.durable import append_line, truncate
+from shards.durable import append_line, commit_bytes, truncate
 
 METRICS, OVERFLOWS, SPIKES, ROLLBACKS = "metrics.jsonl", "overflows.jsonl", "spikes.jsonl", "rollbacks.jsonl"
 
@@ -31,13 +31,18 @@ def cut_records(path: Path, step: int) -> None:
     """Drop the records that come after `step`, and everything from the first line that cannot be read."""
     if not path.is_file():
         return
-    kept = 0
-    for line in path.read_bytes().splitlines(keepends=True):
+    whole, lines = path.read_bytes(), list[bytes]()
+    for line in whole.splitlines(keepends=True):
         record = _parse(line)
-        if record is None or record["step"] > step:
+        if record is None:
             break
-        kept += len(line)
-    truncate(path, kept)
+        if record["step"] <= step:  # a probe's result comes late, behind records of later steps
+            lines.append(line)
+    kept = b"".join(lines)
+    if whole.startswith(kept):
+        truncate(path, len(kept))
+    else:
+        commit_bytes(path, kept)
 
 
 def cut_all(run: Path, step: int) -> None:

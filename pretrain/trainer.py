@@ -25,6 +25,7 @@ from pretrain.budget import Budget
 from pretrain.checkpoint import Checkpoint, Contents, step_folder
 from pretrain.checkpoint_writer import CheckpointWriter
 from pretrain.distributed import World
+from pretrain.early_stopping import is_exhausted
 from pretrain.epoch_check import EpochCheck
 from pretrain.evaluate import Evaluation, Evaluator
 from pretrain.loader import PACKING_KEYS, Loader, MicroBatches
@@ -33,6 +34,7 @@ from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
 from pretrain.plan import Start, TrainingPlan
 from pretrain.precision import Precision
+from pretrain.probes import Probes, probe_command
 from pretrain.recompute import recompute_blocks
 from pretrain.rollback import Rollback
 from pretrain.sharding import Sharding
@@ -104,7 +106,9 @@ class Trainer:
         horizon = self.state.horizon
         self.schedule = plan.schedule if horizon is None else replace(plan.schedule, max_steps=horizon)
         self._save_now = False
-        self._writer = CheckpointWriter(plan.folder, keep=config.keep)
+        probe = None if config.probe is None else probe_command(config.probe)
+        self._probes = Probes(plan.folder, probe, every=config.probe_steps or config.save_steps)
+        self._writer = CheckpointWriter(plan.folder, keep=config.keep, written=self._probes.submit, spared=self._probes.spared)
         self.rollback = Rollback(
             plan.folder, world, allowed=config.rollback_on_spike, save_steps=config.save_steps, settle=self._writer.wait
         )
@@ -150,8 +154,9 @@ class Trainer:
         loader = Loader(self.batches, first=first, end=end, workers=plan.config.workers)
         stopped_by: int | None = None
         try:
+            self._make_up_for_a_probe()
             self._watch.restart(loader.wait_s)
-            while self.state.step < self.schedule.max_steps and stopped_by is None:
+            while self.state.step < self.schedule.max_steps and stopped_by is None and not self._is_exhausted:
                 stopped_by = self._step(loader, stop)
                 if budget is not None and self.state.horizon is None:
                     self._plan_horizon(budget)
@@ -160,16 +165,24 @@ class Trainer:
                     self._log(loader)
                 if step % plan.config.eval_steps == 0 or step == last_step:
                     self._watch.paused(self._evaluate)
-                if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None or self._save_now:
+                wanted = self._save_now or self._is_turning_point
+                if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None or wanted:
                     self._watch.paused(self._save)
                 self._writer.check()
             checkpoint = self._writer.finish() or self._checkpoint
+            if self._is_exhausted and self.world.is_first:
+                log_line.say(
+                    f"stopped early: best held-out loss {self.state.best_evaluation}, {plan.config.patience} evaluations ago"
+                )
+            if stopped_by is None:
+                self._probes.finish(stop)
         except KeyboardInterrupt:
             raise  # at once, without waiting for a disk
         except BaseException:
             self._writer.abandon()
             raise
         finally:
+            self._probes.give_up()
             loader.close()
         assert checkpoint is not None
         figures = self._figures(steps=self.state.step - first_step, elapsed_s=time.perf_counter() - begun, wait_s=loader.wait_s)
@@ -181,6 +194,25 @@ class Trainer:
         if hours is None or self.state.horizon is not None:
             return None
         return Budget(hours, warmup_steps=self.schedule.warmup_steps)
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether the held-out loss has not fallen for --patience evaluations."""
+        config = self.plan.config
+        return is_exhausted(self.state.step, self.state.best_evaluation, eval_steps=config.eval_steps, patience=config.patience)
+
+    @property
+    def _is_turning_point(self) -> bool:
+        """Whether early stopping wants this step kept: the best so far, or the last."""
+        best = self.state.best_evaluation
+        is_best = best is not None and best["step"] == self.state.step
+        return self.plan.config.patience is not None and (is_best or self._is_exhausted)
+
+    def _make_up_for_a_probe(self) -> None:
+        """Probe the checkpoint that training starts from, if a run that was killed did not come to it."""
+        start = self._checkpoint
+        if start is not None and self.world.is_first and start.path == step_folder(self.plan.folder, start.step):
+            self._probes.submit(start)
 
     def _step(self, loader: Loader, stop: Callable[[], int | None]) -> int | None:
         """Do one update; return the signal that some rank was sent, if any."""
@@ -359,4 +391,7 @@ class Trainer:
             figures |= {n: record[n] for n in ("loss", "lm_loss", "sop_loss", "rtd_loss", "tokens_per_s") if n in record}
         if self._last_evaluation is not None:
             figures["eval"] = self._last_evaluation.to_json()
+        if self.state.best_evaluation is not None:
+            figures["best"] = dict(self.state.best_evaluation)
+        figures["stopped_early"] = self._is_exhausted
         return figures

@@ -17,6 +17,7 @@ import pytest
 from pretrain.checkpoint import newest_finished_run, resolve_model
 from pretrain.log_line import read_metrics
 from shards.manifest import Manifest
+from tests.helpers.built import build_set, documents
 from tests.helpers.commands import ROOT, error_of, run
 from tests.helpers.tiny_data import write_tiny_data
 from tests.helpers.tiny_training import tiny_network, write_initial_checkpoint
@@ -192,3 +193,15 @@ def test_data_without_pairs_is_refused_for_sentence_order_and_good_for_masks(tmp
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]", "the training path loaded what it must not"
     assert "sop_loss: 0.000000" in done.stdout and "eval step" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_probe_is_the_command_of_finetune_itself(tmp_path: Path) -> None:
+    build_set(tmp_path, "zh", {"a.txt": documents(60)})
+    probe = "glue --task SST-2 --data sample --epochs 1 --max-train-rows 8 --max-seq-len 16 --allow-unk"
+    flags = ["--model", "roformer-tiny", "--max-steps", "4", "--global-batch", "4", "--save-steps", "2", "--name", "probed"]
+    ran = run("pretrain.run", *flags, "--probe", probe, "--probe-steps", "4", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    records = [r for r in read_metrics(tmp_path / "runs" / "probed") if "probe" in r]
+    assert [r["step"] for r in records] == [4] and "error" not in records[0]["probe"], records
+    assert list((tmp_path / "runs" / "probed" / "probes" / "step-00000004").rglob("score.json"))
