@@ -94,6 +94,8 @@ def usual_folders(task: Task) -> list[tuple[Path, str]]:
 
 def read_folder(task: Task, folder: Path, reason: str, *, tests: bool) -> TaskInput:
     """Read every file of a task's folder. Raises NotFoundError, TaskDataError."""
+    if task.label_file is not None:
+        task = task.with_labels(class_names(folder / task.label_file))
     gathering = Gathering(task, f"data: {folder} ({reason})")
     gathering.read_training(_path(folder, task.train_files), _path(folder, task.dev.files))
     for split in task.other_dev:

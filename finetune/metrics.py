@@ -27,6 +27,12 @@ def f1(predicted: I64, labels: I64) -> float:
     return 2.0 * hits / total if total else 0.0
 
 
+def f1_macro(predicted: I64, labels: I64) -> float:
+    """Return the mean over the classes seen, predicted or true, of each one's F1."""
+    seen = np.union1d(predicted, labels).tolist()
+    return float(np.mean([f1((predicted == c).astype(np.int64), (labels == c).astype(np.int64)) for c in seen]))
+
+
 def matthews(predicted: I64, labels: I64) -> float:
     """Return Matthews' correlation of two or more classes, as the R_K of Gorodkin (2004) generalises it."""
     classes = int(max(predicted.max(), labels.max())) + 1
@@ -57,7 +63,7 @@ def _ranks(values: F64) -> F64:
     return ((last - counts + 1 + last) / 2.0)[inverse]
 
 
-_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {"acc": accuracy, "f1": f1, "mcc": matthews}
+_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {"acc": accuracy, "f1": f1, "f1_macro": f1_macro, "mcc": matthews}
 _OF_SCORES: dict[str, Callable[[F64, F64], float]] = {"pearson": pearson, "spearman": spearman}
 
 

@@ -67,6 +67,8 @@ def _label_column(task: Task, split: Split | None) -> str:
 
 def parse_label(task: Task, text: str) -> int | float | None:
     """Return the class index or the score that `text` stands for, None when it stands for nothing."""
+    if task.label_file is not None:  # numbers from 0, of the names in that file
+        return int(text) if text.isascii() and text.isdigit() and int(text) < len(task.labels) else None
     if task.score_range is None:
         return task.labels.index(text) if text in task.labels else None
     try:
@@ -81,6 +83,8 @@ def _label_forms(task: Task) -> str:
     if task.score_range is not None:
         low, high = task.score_range
         return "a number" if math.isinf(low) and math.isinf(high) else f"a number from {low:g} to {high:g}"
+    if task.label_file is not None:
+        return f"a number from 0 to {len(task.labels) - 1}, a line of {task.label_file}"
     shown = ", ".join(task.labels[:20])
     return f"one of {shown}" + (f", … ({len(task.labels)} in all)" if len(task.labels) > 20 else "")
 

@@ -1,0 +1,55 @@
+"""``python -m finetune.ner --train F --dev F``: fine-tune a checkpoint to find entities in texts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from finetune.options import (
+    add_model_options,
+    add_row_options,
+    add_training_options,
+    choose_model,
+    fine_tune,
+    settings_of,
+)
+from shards.cli import Outcome, new_parser, run
+
+COMMAND = "finetune.ner"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = new_parser(COMMAND, "Fine-tune a checkpoint to tag words (BIO), scored by whole entities.")
+    parser.add_argument("--name", default="ner", help="what the task is called in results")
+    add_model_options(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument("--train", required=True, metavar="FILE", help="rows to train on: CoNLL's columns, or JSON lines")
+    data.add_argument("--dev", required=True, metavar="FILE", help="rows to score")
+    data.add_argument(
+        "--layout", default="auto", choices=("auto", "conll", "json"), help="of both files; auto: JSON lines by their name"
+    )
+    add_row_options(data)
+    add_training_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(COMMAND, _parser(), _body, argv)
+
+
+def _body(options: argparse.Namespace) -> Outcome:
+    from pathlib import Path
+
+    from finetune.own_data import require_name
+    from finetune.tagged_data import load_tagged
+
+    train, dev = Path(options.train), Path(options.dev)
+    layout = ("json" if train.suffix.lower() in (".json", ".jsonl") else "conll") if options.layout == "auto" else options.layout
+    saved = choose_model(options)
+    data = load_tagged(require_name(options.name), train=train, dev=dev, layout=layout)
+    settings_of(options, data.task)
+    return fine_tune(options, saved, [(data.task, data)])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,54 @@
+"""The options of commands that know their tasks by name, and how such a command reads its rows."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finetune.options import add_row_options
+
+if TYPE_CHECKING:
+    from finetune.inputs import Elsewhere
+    from finetune.task import Task, TaskInput
+
+
+def add_task_option(parser: argparse.ArgumentParser, names: str) -> None:
+    parser.add_argument("--task", required=True, metavar="NAME", help=f"{names}; several with commas; all")
+
+
+def add_data_options(parser: argparse.ArgumentParser, places: str, *, sources: Sequence[str]) -> argparse._ArgumentGroup:
+    """Add where the rows come from and how many are used; `places` says what ``auto`` means, `sources` what else there is."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="the task's folder, or one that holds it")
+    group.add_argument("--data", default="auto", choices=("auto", "local", *sources), help=f"auto: --data-dir, {places}")
+    add_row_options(group)
+    return group
+
+
+def add_predict_option(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--predict",
+        action="store_true",
+        help="predict the test rows too, and write the benchmark's submission file beside the row",
+    )
+
+
+def read_tasks(
+    options: argparse.Namespace, tasks: Sequence[Task], *, hub_id: str = "", elsewhere: Elsewhere | None = None
+) -> list[TaskInput]:
+    """Find and read every row of every task, before any is trained on. Raises as `inputs.load_task` does."""
+    from finetune.inputs import load_task
+
+    given = vars(options)
+    return [
+        load_task(
+            task,
+            source=options.data,
+            data_dir=given.get("data_dir"),
+            hub_id=hub_id,
+            tests=given.get("predict", False),
+            elsewhere=elsewhere,
+        )
+        for task in tasks
+    ]
