@@ -35,7 +35,7 @@ def _body(options: argparse.Namespace) -> Outcome:
 
     (task,) = CAIL
     settings_of(options, task)
-    saved = choose_model(options)
+    start = choose_model(options)
     data_dir = vars(options).get("data_dir")
     if data_dir is not None and options.data == "hub":
         raise UsageError(f"--data-dir {data_dir} and --data hub name two sources", hint="Give one of them")
@@ -47,7 +47,7 @@ def _body(options: argparse.Namespace) -> Outcome:
 
         place = download(task), "paddlenlp.datasets"
     data = load_cail(task, *place, swap_seed=options.swap_seed)
-    return fine_tune(options, saved, [(data.task, data)])
+    return fine_tune(options, start, [(data.task, data)])
 
 
 if __name__ == "__main__":

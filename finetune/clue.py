@@ -36,9 +36,9 @@ def _body(options: argparse.Namespace) -> Outcome:
     tasks = find_tasks(options.task, CLUE, CLUE)
     for task in tasks:
         settings_of(options, task)
-    saved = choose_model(options)
+    start = choose_model(options)
     work = read_tasks(options, tasks, elsewhere=_nowhere)
-    return fine_tune(options, saved, [(data.task, data) for data in work])
+    return fine_tune(options, start, [(data.task, data) for data in work])
 
 
 def _nowhere(looked: list[str]) -> TaskInput:

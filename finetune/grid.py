@@ -137,6 +137,7 @@ def _commit(group: Group, stored: Sequence[StoredJob], best: StoredJob, out: Pat
         settings={**settings.to_json(), "device": "+".join(sorted(devices))},
     )
     row["rows"] = {"train": len(rows.train), "train_available": rows.available, "dev": len(rows.dev_sets[""])}
+    row["tally"] = dict(rows.tally)
     row["unknown_share"] = rows.train.unknown_share
     row["parameters"] = best.parameters
     row["threads"] = sorted(threads)

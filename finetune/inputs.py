@@ -59,6 +59,10 @@ def load_task(
             where=", ".join(looked),
             hint=f"Give --data-dir DIR with {task.train_files[0]} and {task.dev.files[0]}, or set {ENVIRONMENT}",
         )
+    if tests:
+        raise NotFoundError(
+            f"--predict: no files of {task.name}", where=", ".join(looked) or None, hint="Only local test files can be predicted"
+        )
     if elsewhere is not None:
         return elsewhere(looked)
     from finetune.hub import load_from_hub

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from shards.durable import commit_bytes, remove_tree, sweep
 from shards.errors import MismatchError, UsageError, WordloomError
 from shards.order import Permutation
 
+ROTARY = ("roformer", "roformer_v2")
 JOBS, JOB, LOG = "jobs", "job.json", "log.txt"
 
 
@@ -53,6 +54,7 @@ class TaskRows:
     train: EncodedRows
     dev_sets: Mapping[str, EncodedRows]
     available: int
+    tally: Mapping[str, int]
     data_fingerprint: str
     tokenizer_files: Mapping[str, bytes]
 
@@ -63,11 +65,8 @@ def prepare(task: Task, data: TaskInput, start: Start, settings: Settings, *, al
     Raises UsageError for a length the network has no positions for, MismatchError for a tokenizer that is not the
     checkpoint's, UnknownTextError for text that is mostly unknown.
     """
-    tokenizer, limit = tokenizer_of(start.saved), start.saved.config.max_positions
-    if settings.max_seq_len > limit:
-        raise UsageError(
-            f"the network has only {limit} positions", expected=f"--max-seq-len of at most {limit}", got=settings.max_seq_len
-        )
+    tokenizer = tokenizer_of(start.saved)
+    start = with_positions(start, settings.max_seq_len)
 
     def encoded(examples: Examples) -> EncodedRows:
         return encode(examples, tokenizer, max_seq_len=settings.max_seq_len, regression=task.is_regression)
@@ -82,7 +81,8 @@ def prepare(task: Task, data: TaskInput, start: Start, settings: Settings, *, al
     dev_sets = {"": encoded(data.dev)}
     dev_sets |= {name: encoded(examples) for name, examples in data.other_dev.items()}
     return TaskRows(
-        task=task, start=start, train=train, dev_sets=dev_sets, available=len(data.train), data_fingerprint=data.fingerprint,
+        task=task, start=start, train=train, dev_sets=dev_sets, available=len(data.train), tally=data.tally,
+        data_fingerprint=data.fingerprint,
         tokenizer_files=tokenizer.files(),
     )  # fmt: skip
 
@@ -93,6 +93,25 @@ def subset(examples: Examples, rows: int | None) -> Examples:
         return examples
     chosen = Permutation(len(examples), fold(Purpose.FINETUNE, Purpose.SUBSET)).at(np.arange(rows, dtype=np.int64))
     return examples.take(sorted(chosen.tolist()))
+
+
+def with_positions(start: Start, length: int) -> Start:
+    """Return the start with room for rows of `length` tokens: rotary positions have no end, and their network is told so.
+
+    Raises UsageError for a network whose positions are a table of weights, which ends.
+    """
+    config = start.saved.config
+    if length <= config.max_positions:
+        return start
+    if config.architecture not in ROTARY:
+        raise UsageError(
+            f"the network has only {config.max_positions} positions",
+            expected=f"--max-seq-len of at most {config.max_positions}",
+            got=length,
+            hint="A RoFormer's positions have no end",
+        )
+    print(f"positions: {length}; the network was made for {config.max_positions}, and its rotary positions go on beyond that")
+    return replace(start, saved=replace(start.saved, config=replace(config, max_positions=length)))
 
 
 def tokenizer_of(saved: SavedModel) -> Tokenizer:

@@ -45,10 +45,10 @@ def _body(options: argparse.Namespace) -> Outcome:
 
     train, dev = Path(options.train), Path(options.dev)
     layout = ("json" if train.suffix.lower() in (".json", ".jsonl") else "conll") if options.layout == "auto" else options.layout
-    saved = choose_model(options)
+    start = choose_model(options)
     data = load_tagged(require_name(options.name), train=train, dev=dev, layout=layout)
     settings_of(options, data.task)
-    return fine_tune(options, saved, [(data.task, data)])
+    return fine_tune(options, start, [(data.task, data)])
 
 
 if __name__ == "__main__":

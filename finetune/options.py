@@ -151,6 +151,7 @@ def seeds_of(options: argparse.Namespace) -> tuple[int, ...]:
 def settings_of(options: argparse.Namespace, task: Task) -> tuple[Settings, ...]:
     """Return every setting that the options ask for, the task's own defaults filled in. Raises UsageError."""
     from finetune.grid import combinations
+    from finetune.settings import Settings
     from shards.errors import UsageError
 
     given = vars(options)
@@ -160,6 +161,9 @@ def settings_of(options: argparse.Namespace, task: Task) -> tuple[Settings, ...]
     seeds_of(options)
     values: dict[str, Any] = {name: getattr(task, name) for name in _TASKS_OWN}
     values |= {name: given[name] for name in (*_TASKS_OWN, *_OTHERS) if name in given}
+    for name, unfit in (("label_smoothing", ("score", "choice")), ("pooling", ("tags",))):
+        if task.kind in unfit and values[name] != getattr(Settings, name):
+            raise UsageError(f"--{name.replace('_', '-')} {values[name]} has no meaning for {task.name}, a task of {task.kind}")
     axes = {name: value if isinstance(value := values.pop(name), tuple) else (value,) for name in _AXES}
     return combinations(values, axes)
 
@@ -183,12 +187,13 @@ def fine_tune(options: argparse.Namespace, start: Start, work: Sequence[tuple[Ta
     from finetune.engines import open_engine, threads_for, workers_for
     from finetune.grid import Group, choose, run_groups
     from finetune.job import Job, prepare
+    from finetune.submission import write_submissions
 
     given, out, seeds = vars(options), Path(options.out), seeds_of(options)
     plan = [(task, data, settings_of(options, task)) for task, data in work]
     count = len(seeds) * sum(len(settings) for _, _, settings in plan)
     workers = workers_for(count, given.get("workers"))
-    threads, all_rows, groups = threads_for(workers), [], []
+    threads, all_rows, groups, data_of = threads_for(workers), [], [], []
     for number, (task, data, all_settings) in enumerate(plan):
         for note in data.notes:
             print(note)
@@ -203,6 +208,7 @@ def fine_tune(options: argparse.Namespace, start: Start, work: Sequence[tuple[Ta
                 for seed in seeds
             )  # fmt: skip
             groups.append(Group(rows=rows, jobs=jobs))
+            data_of.append(data)
     out.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to is noticed now, not after the training
     results = run_groups(
         groups,
@@ -211,7 +217,11 @@ def fine_tune(options: argparse.Namespace, start: Start, work: Sequence[tuple[Ta
         open_engine=lambda jobs: open_engine(options.engine, all_rows, jobs, workers=workers, address=given.get("ray_address")),
     )
     grids = choose(results, out)
+    submissions: list[Path] = []
+    for result, data in zip(results, data_of, strict=True):
+        submissions += write_submissions(result.path.parent, data, device=options.device) if data.tests else []
     if len(results) == 1:
-        return Outcome(fingerprint=results[0].fingerprint, outputs=(str(results[0].path),), figures=results[0].row)
-    outputs = (*(str(result.path) for result in results), *map(str, grids))
+        outputs = (str(results[0].path), *map(str, submissions))
+        return Outcome(fingerprint=results[0].fingerprint, outputs=outputs, figures=results[0].row)
+    outputs = (*(str(result.path) for result in results), *map(str, grids), *map(str, submissions))
     return Outcome(outputs=outputs, figures={"rows": [result.row for result in results]})

@@ -52,11 +52,11 @@ def _body(options: argparse.Namespace) -> Outcome:
 
     task = own_task(require_name(options.name), columns=options.columns, kind=options.kind, labels=vars(options).get("labels"))
     settings_of(options, task)
-    saved = choose_model(options)
+    start = choose_model(options)
     data = load_own(
         task, train=Path(options.train), dev=Path(options.dev), layout=options.layout, has_header=not options.no_header
     )
-    return fine_tune(options, saved, [(data.task, data)])
+    return fine_tune(options, start, [(data.task, data)])
 
 
 if __name__ == "__main__":

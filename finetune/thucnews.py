@@ -40,9 +40,9 @@ def _body(options: argparse.Namespace) -> Outcome:
 
     task = _task(options)
     settings_of(options, task)
-    saved = choose_model(options)
+    start = choose_model(options)
     (data,) = read_tasks(options, (task,), elsewhere=lambda looked: load_from_paddlenlp(task, looked))
-    return fine_tune(options, saved, [(data.task, data)])
+    return fine_tune(options, start, [(data.task, data)])
 
 
 def _task(options: argparse.Namespace) -> Task:
