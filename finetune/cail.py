@@ -41,7 +41,9 @@ def load_cail(task: Task, folder: Path, reason: str, *, swap_seed: int) -> TaskI
     whole = train or only_file(folder)
     gathering = Gathering(task, f"data: {whole} ({reason})")
     table = _read(task, whole, gathering, swap_seed)
-    sides = [_below(row_hash(row), TRAIN_SHARE) for row in zip(*table.columns[:3], strict=True)]
+    # B and C in the order of their code points: where they changed places, the row stays on its side.
+    hashes = [row_hash((a, *sorted((b, c)))) for a, b, c in zip(*table.columns[:3], strict=True)]
+    sides = [_below(value, TRAIN_SHARE) for value in hashes]
     parts = [table.take([i for i, trains in enumerate(sides) if trains is side]) for side in (True, False)]
     if not all(part.rows for part in parts):
         raise TaskDataError("too few rows to divide into training and dev rows", where=whole, got=f"{len(table.rows)} rows")
