@@ -150,6 +150,7 @@ def test_the_text_half_loads_neither_paddle_nor_ray() -> None:
 
 COMMANDS = (
     "pipeline.build", "pipeline.inspect", "pretrain.run", "pretrain.runs", "pretrain.fill_mask", "finetune.glue", "workflows.run",
+    "finetune.cail2019_scm", "finetune.clue", "finetune.ner", "finetune.text", "finetune.thucnews",
     "shards.verify", "shards.remove", "pipeline.report", "pipeline.diff", "pipeline.plan", "pipeline.vocab",
     "pipeline.boundary_agreement",
 )  # fmt: skip
