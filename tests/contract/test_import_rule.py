@@ -154,6 +154,7 @@ COMMANDS = (
     "shards.verify", "shards.remove", "pipeline.report", "pipeline.diff", "pipeline.plan", "pipeline.vocab",
     "pipeline.boundary_agreement",
 )  # fmt: skip
+COMMANDS += ("finetune.predict", "finetune.table")
 COMMANDS += ("pretrain.autopsy", "pretrain.plot", "pretrain.replay", "pretrain.verify_resume", "pretrain.verify_child")
 COMMANDS += ("pretrain.convert", "pretrain.export")
 
