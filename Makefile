@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARITY := .venv-parity
 
-.PHONY: quickstart check test test-slow bench clean
+.PHONY: quickstart check test parity test-slow bench clean
 
 quickstart: $(VENV)/.standard
 	$(BIN)/python -m workflows.run quickstart
@@ -16,6 +17,11 @@ check: $(VENV)/.dev
 # Two processes, the tests of a file together: most of the suite waits for commands and for ray.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Against transformers, in an environment of its own: paddlenlp's pins keep that at 4. One thread each: paddle's and torch's would
+# spin while they wait, and keep each other from the cores.
+parity: $(PARITY)/.parity
+	OMP_NUM_THREADS=1 $(PARITY)/bin/python -m pytest tests/parity
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
@@ -35,5 +41,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,paddlenlp,test,dev]"
 	touch $@ $(VENV)/.standard
 
+$(PARITY)/.parity: pyproject.toml
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,parity]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) quickstart *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) quickstart *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

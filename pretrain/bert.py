@@ -42,12 +42,18 @@ class Embeddings(nn.Layer):
         self.token_type_embeddings = embedding(config.type_vocab_size, config)
         self.layer_norm = LayerNorm(config.embedding_size, config)
         self._dropout, self._has_segments = config.dropout, config.type_vocab_size > 1
+        # Where a network reads padding, transformers keeps padding's word embedding as it is; elsewhere nothing depends on it.
+        self._constant_id = config.pad_id if config.conv_sees_padding else None
 
     def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, positions_BL: Tensor) -> Tensor:
         types_BL = token_type_ids_BL if self._has_segments else paddle.zeros_like(token_type_ids_BL)
         # Positions may come as one row for all: it is spread by index, since adding it would broadcast.
         positions_BL = positions_BL.expand(input_ids_BL.shape)
-        x_BLE = self.word_embeddings(input_ids_BL) + self.position_embeddings(positions_BL)
+        words_BLE = self.word_embeddings(input_ids_BL)
+        if self._constant_id is not None:
+            learns_BL1 = (input_ids_BL != self._constant_id).astype(words_BLE.dtype).unsqueeze(2)
+            words_BLE = words_BLE * learns_BL1 + (words_BLE * (1 - learns_BL1)).detach()
+        x_BLE = words_BLE + self.position_embeddings(positions_BL)
         x_BLE = x_BLE + self.token_type_embeddings(types_BL)
         return dropout(self.layer_norm(x_BLE), self._dropout, training=self.training)
 

@@ -35,7 +35,7 @@ class ModelConfig:
 
     RoFormer: `rotary_value` rotates values as well as queries and keys. ConvBERT: `head_ratio` heads become one of attention and
     one of convolution over `conv_kernel_size` tokens; `num_groups` parts of the feed-forward see a part of the features each;
-    `conv_sees_padding` lets convolutions read padding, as published implementations do.
+    `conv_sees_padding` lets convolutions read padding, whose word embedding is then not learnt, as published implementations do.
     """
 
     architecture: str = "roformer"

@@ -44,6 +44,10 @@ THIRD_PARTY = {
     "finetune": {"numpy", "paddle", "datasets", "tqdm", "ray"},
     "workflows": set(),
 }
+# What networks are compared with is never needed to train one.
+PEERS_ONLY_IN = {
+    "torch": "pretrain/compare_hf.py", "transformers": "pretrain/compare_hf.py", "paddlenlp": "pretrain/compare_paddlenlp.py",
+}  # fmt: skip
 RAY_ONLY_IN = {"pipeline/ray_engine.py", "finetune/ray_jobs.py"}
 # Renaming, syncing and deleting belong to one module; the reason stands beside each exception.
 DISK_EXCEPTIONS = {
@@ -89,7 +93,7 @@ def test_imports_follow_the_rule(path: Path) -> None:
             pure = any(name == module or name.startswith(module + ".") for module in PURE_TEXT) or name == "pipeline"
             assert top == "pipeline" and pure and (files is None or path.name in files), where
         elif top not in sys.stdlib_module_names:
-            assert top in THIRD_PARTY[package], where
+            assert top in THIRD_PARTY[package] or PEERS_ONLY_IN.get(top) == str(relative), where
         if top == "ray":
             assert str(relative) in RAY_ONLY_IN, where
         assert top not in UNSAFE or str(relative) in UNSAFE_EXCEPTIONS, where
@@ -156,7 +160,7 @@ COMMANDS = (
 )  # fmt: skip
 COMMANDS += ("finetune.predict", "finetune.table")
 COMMANDS += ("pretrain.autopsy", "pretrain.plot", "pretrain.replay", "pretrain.verify_resume", "pretrain.verify_child")
-COMMANDS += ("pretrain.convert", "pretrain.export")
+COMMANDS += ("pretrain.convert", "pretrain.export", "pretrain.compare")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
