@@ -117,6 +117,9 @@ def exported(
         described = config_json(part, family, target.name, tokenizer.special_ids, dtype=dtype)
         files[f"{below}{CONFIG}"] = pretty_json(described)
         files |= {f"{below}{name}": data for name, data in tokenizer_files(tokenizer, family, part.max_positions).items()}
+        note = {"name": saved.name, "step": saved.step, "fingerprint": saved.fingerprint}
+        objective = "mlm" if below else saved.objective
+        files[f"{below}{NOTE}"] = pretty_json({"format": _NOTE_FORMAT, "config": part.to_json(), "objective": objective, **note})
         classes[below] = target.name
         placed |= set(own)
     if left := sorted(set(weights) - placed):
@@ -124,11 +127,7 @@ def exported(
             f"{len(left)} tensors are of no pretraining head: {', '.join(left[:3])}", where=saved.path,
             hint="Export the model it was fine-tuned from",
         )  # fmt: skip
-    files[NOTE] = pretty_json({
-        "format": _NOTE_FORMAT, "config": config.to_json(), "objective": saved.objective, "name": saved.name, "step": saved.step,
-        "fingerprint": saved.fingerprint,
-    })  # fmt: skip
-    return Exported(files=files, classes=classes, notes=tuple(_notes(config, family, beside)))
+    return Exported(files=files, classes=classes, notes=tuple(_notes(config, family, beside, rtd=saved.objective == RTD)))
 
 
 def _parts(saved: SavedModel) -> Iterator[tuple[str, ModelConfig, tuple[WeightName, ...]]]:
@@ -173,7 +172,7 @@ def _regenerated(
     return copied
 
 
-def _notes(config: ModelConfig, family: str, beside: list[str]) -> Iterator[str]:
+def _notes(config: ModelConfig, family: str, beside: list[str], *, rtd: bool) -> Iterator[str]:
     if beside:
         yield f"no place in the class for {', '.join(beside)}: in {HEADS}"
     if config.architecture == "convbert" and not config.conv_sees_padding:
@@ -181,5 +180,10 @@ def _notes(config: ModelConfig, family: str, beside: list[str]) -> Iterator[str]
             "this model's convolutions do not see padding, the published class's do: results are equal for rows without padding, "
             f"and differ near the end of padded ones. {NOTE} keeps the difference for the way back"
         )
-    if family == HF and config.architecture == "roformer" and config.rotary_value:
-        yield "values are rotated too (rotary_value)"
+    if family == PADDLENLP and rtd and config.architecture == "convbert":
+        small = generator_config(config)
+        if small.num_heads < small.head_ratio:
+            yield (
+                f"PaddleNLP cannot load {GENERATOR}/: with {small.num_heads} head and head_ratio {small.head_ratio} its ConvBERT "
+                "has no convolution. It is there for the way back; --to hf writes one that loads"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer
 from pretrain.published_config import HF
 from shards.canonical import pretty_json
 
@@ -21,7 +22,13 @@ _CLASSES = {
 
 def tokenizer_files(tokenizer: Tokenizer, family: str, max_length: int) -> dict[str, bytes]:
     """Return name → bytes of all files of the tokenizer; `max_length` counts special tokens too."""
-    return {**tokenizer.files(), TOKENIZER_CONFIG: pretty_json(_configuration(tokenizer, family, max_length))}
+    files = tokenizer.files()
+    if tokenizer.kind == "roformer-word" and family == HF:
+        # transformers 5 hands its RoFormerTokenizer the path of a lone vocab.txt for a vocabulary, and then knows no word.
+        files |= {
+            "tokenizer.json": WordPieceTokenizer(tokenizer.vocab, lowercase=_lowercase(tokenizer)).files()["tokenizer.json"]
+        }
+    return {**files, TOKENIZER_CONFIG: pretty_json(_configuration(tokenizer, family, max_length))}
 
 
 def _configuration(tokenizer: Tokenizer, family: str, max_length: int) -> dict[str, Any]:
@@ -33,8 +40,12 @@ def _configuration(tokenizer: Tokenizer, family: str, max_length: int) -> dict[s
         return content | {
             "bos_token": tokenizer.token(special.cls), "eos_token": tokenizer.token(special.sep), "add_prefix_space": False,
         }  # fmt: skip
-    lowercase = getattr(tokenizer, "lowercase")  # noqa: B009 - the kinds other than byte-level BPE have the switch
-    content |= {"do_lower_case": lowercase}
+    content |= {"do_lower_case": _lowercase(tokenizer)}
     if tokenizer.kind == "roformer-word":
         return content | ({} if family == HF else {"use_jieba": True})
     return content | {"tokenize_chinese_chars": True, "strip_accents": None}
+
+
+def _lowercase(tokenizer: Tokenizer) -> bool:
+    switch = getattr(tokenizer, "lowercase")  # noqa: B009 - every kind but byte-level BPE has it
+    return bool(switch)

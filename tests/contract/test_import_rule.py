@@ -22,7 +22,7 @@ MAY_IMPORT = {
 }
 PURE_TEXT = {
     "pipeline.clean", "pipeline.segment", "pipeline.tokenizer", "pipeline.load_tokenizer",
-    "pipeline.encode", "pipeline.errors",
+    "pipeline.encode", "pipeline.errors", "pipeline.tokenizer_wordpiece", "pipeline.extend_tokenizer",
 }  # fmt: skip
 PURE_TEXT_ALLOWED = {
     "pretrain": {
@@ -153,7 +153,7 @@ def test_the_text_half_loads_neither_paddle_nor_ray() -> None:
 
 
 COMMANDS = (
-    "pipeline.build", "pipeline.inspect", "pretrain.run", "pretrain.runs", "pretrain.fill_mask", "finetune.glue", "workflows.run",
+    "pipeline.build", "pipeline.inspect", "pretrain.run", "pretrain.runs", "pretrain.fill_mask", "pretrain.extend_vocab", "finetune.glue", "workflows.run",
     "finetune.cail2019_scm", "finetune.clue", "finetune.ner", "finetune.text", "finetune.thucnews",
     "shards.verify", "shards.remove", "pipeline.report", "pipeline.diff", "pipeline.plan", "pipeline.vocab",
     "pipeline.boundary_agreement",
