@@ -31,7 +31,7 @@ class EpochCheck:
     """
 
     def __init__(self, sampler: Sampler, world: World, *, step: int = 0, start: Sequence[str] = ()) -> None:
-        self._sampler, self._world, split = sampler, world, sampler.split
+        self.sampler, self._world, split = sampler, world, sampler.split
         self._names = [s.name for s in split.data_sets]
         skipped = [0] * len(self._names)
         if sampler.drawing.skipped is not None:
@@ -70,7 +70,7 @@ class EpochCheck:
 
         A collective operation when there are such epochs; all ranks call it, after each step.
         """
-        sampler = self._sampler
+        sampler = self.sampler
         before = sampler.own_positions(sampler.settled(step - 1) if step > sampler.sizes.first_step else 0)
         after = sampler.own_positions(sampler.settled(step))
         for source, own_before, own_after in zip(sampler.sources, before, after, strict=True):

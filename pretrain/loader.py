@@ -22,9 +22,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,11 +92,7 @@ class MicroBatches:
 
     def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
         """Return micro-batch `number` as one buffer, or the error met in making it, for `unpacked`."""
-        try:
-            return pack(self.make(number))
-        except errors.WordloomError as error:
-            text = json.dumps({"kind": type(error).__name__, "text": str(error)})
-            return pack({_ERROR: np.frombuffer(text.encode(), np.uint8)})
+        return sent(self.make, number)
 
     def make(self, number: int) -> Arrays:
         """Return micro-batch `number`.
@@ -136,6 +132,15 @@ def _slices(global_batch: int, micro_batch: int, rank: int, ranks: int) -> list[
     return [(first, min(first + micro_batch, end)) for first in range(begin, end, micro_batch)]
 
 
+def sent(make: Callable[[int], Arrays], number: int) -> npt.NDArray[np.uint8]:
+    """Return what `make` makes of `number` as one buffer, or the error that it raises, for `unpacked`."""
+    try:
+        return pack(make(number))
+    except errors.WordloomError as error:
+        text = json.dumps({"kind": type(error).__name__, "text": str(error)})
+        return pack({_ERROR: np.frombuffer(text.encode(), np.uint8)})
+
+
 def unpacked(buffer: npt.NDArray[np.uint8]) -> Arrays:
     """Return the arrays of a batch that a worker sent. Raises the error that it sent in place of one, if it did."""
     arrays = unpack(buffer)
@@ -144,6 +149,16 @@ def unpacked(buffer: npt.NDArray[np.uint8]) -> Arrays:
         kind = getattr(errors, sent["kind"], errors.WordloomError)
         raise kind(sent["text"])
     return arrays
+
+
+class Numbered(Protocol):
+    """Micro-batches by number."""
+
+    @property
+    def per_step(self) -> int:
+        """Micro-batches of a step, about."""
+
+    def __getitem__(self, number: int) -> npt.NDArray[np.uint8]: ...
 
 
 class _Numbers:
@@ -168,7 +183,7 @@ class Loader:
     `wait_s` adds up the wall-clock time that `next` kept its caller waiting.
     """
 
-    def __init__(self, batches: MicroBatches, *, first: int, end: int, workers: int) -> None:
+    def __init__(self, batches: Numbered, *, first: int, end: int, workers: int) -> None:
         import paddle
 
         self._to_tensor = partial(paddle.to_tensor, place=paddle.CPUPlace())

@@ -13,6 +13,7 @@ from pretrain.environment import DEVICES
 from pretrain.models import MODELS
 from pretrain.precision import DTYPES, FLOAT16, LEVELS, OFF
 from pretrain.schedule import KINDS, WSD_DECAY_SHARE, Schedule, default_warmup_steps
+from pretrain.stages import Stage, parse_stages, sections_of, sizes_of
 from shards.batch_sizes import WINDOW_STEPS, BatchSizes
 from shards.errors import UsageError, unknown_name
 from shards.mask_rate import MAX_NGRAM, MaskRates, parse_mask_rate
@@ -68,6 +69,8 @@ class TrainConfig:
     rollback_on_spike: int = 0
     max_hours: float | None = None
     cooldown_from: str | None = None
+    stages: str | None = None
+    stage_shards: str | None = None
     name: str | None = None
     out: str = "runs/"
     resume: str = "auto"
@@ -129,6 +132,19 @@ class TrainConfig:
 
     def _check_together(self) -> None:
         """Raise UsageError for options that are of no use beside each other."""
+        if self.stages is not None:
+            sections_of(self.stage_list())
+            for name in ("max_steps", "max_hours", "cooldown_from"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"--stages says how long the run is, so {_flag(name)} cannot be given as well")
+            if self.global_batch != TrainConfig.global_batch:
+                raise UsageError(f"--stages says how large batches are, got --global-batch {self.global_batch} as well")
+        if self.stage_shards is not None:
+            if self.stages is None:
+                raise UsageError("--stage-shards names the data of stages, and there are none", hint="Add --stages")
+            for name in ("mix", "packing", "skip_samples"):
+                if getattr(self, name):
+                    raise UsageError(f"{_flag(name)} belongs to one set of data, and --stage-shards brings others")
         if self.amp_emulate and self.amp == OFF:
             raise UsageError("--amp-emulate emulates mixed precision, and --amp is off", hint="Add --amp O1")
         if self.rollback_on_spike and self.spike_threshold == 0:
@@ -166,7 +182,11 @@ class TrainConfig:
 
     def batch_sizes(self) -> BatchSizes:
         """Return how many samples every step takes."""
-        return BatchSizes.constant(self.global_batch)
+        return BatchSizes.constant(self.global_batch) if self.stages is None else sizes_of(self.stage_list())
+
+    def stage_list(self) -> tuple[Stage, ...]:
+        """Return the stages of --stages, none without it."""
+        return () if self.stages is None else parse_stages(self.stages, self.stage_shards)
 
     def mask_rates(self, max_steps: int) -> MaskRates | None:
         """Return the mask rate of each step; None when it is the same in all."""
@@ -181,6 +201,8 @@ class TrainConfig:
         --max-hours it has no known end (`pretrain.budget`). From `cooldown_step` on it decays, by default over 10 % of all steps.
         """
         max_steps, warmup_steps = self.max_steps, self.warmup_steps
+        if self.stages is not None:
+            max_steps = sum(stage.steps for stage in self.stage_list())
         if max_steps is None and self.max_hours is not None:
             max_steps = UNBOUNDED_STEPS
         elif max_steps is None and cooldown_step is not None:
@@ -205,13 +227,14 @@ class TrainConfig:
 
     def micro_batch_on(self, ranks: int) -> int:
         """Return the samples of one forward pass when `ranks` processes share the global batch. Raises UsageError."""
-        if self.global_batch < ranks:
-            raise UsageError(f"--global-batch {self.global_batch} leaves some of {ranks} processes without a sample")
-        share = -(-self.global_batch // ranks)
+        sizes = [size for _, size in self.batch_sizes().stages]
+        if min(sizes) < ranks:
+            raise UsageError(f"--global-batch {min(sizes)} leaves some of {ranks} processes without a sample")
+        share = -(-max(sizes) // ranks)
         if self.micro_batch is not None and self.micro_batch > share:
             raise UsageError(
                 f"--micro-batch {self.micro_batch} is more than a process's share of the global batch",
-                expected=f"at most {share} (--global-batch {self.global_batch} over {ranks} processes)",
+                expected=f"at most {share} (--global-batch {max(sizes)} over {ranks} processes)",
             )
         return self.micro_batch or min(share, DEFAULT_MICRO_BATCH)
 
@@ -221,6 +244,7 @@ class TrainConfig:
             "model": network,
             "objective": self.objective,
             "global_batch": self.global_batch,
+            "stages": [[stage.steps, stage.global_batch] for stage in self.stage_list()],
             "schedule": asdict(schedule),
             "max_hours": self.max_hours,
             "precision": OFF if self.amp == OFF else [self.amp, self.amp_dtype, *(["emulated"] if self.amp_emulate else [])],
@@ -285,6 +309,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     steps = parser.add_argument_group("steps")
     steps.add_argument("--max-steps", type=int, default=derived, help="updates (default: one epoch)")
+    steps.add_argument(
+        "--stages",
+        metavar="BxN@L,…",
+        default=derived,
+        help="instead of --max-steps and --global-batch: N updates of B samples of up to L tokens, and so on; 300k: 300,000",
+    )
+    steps.add_argument(
+        "--stage-shards", metavar="L=PATH,…", default=derived, help="data of the stages of length L (default: --shards)"
+    )
     steps.add_argument(
         "--max-hours", type=float, default=derived, help="fill this time: the last step follows from the speed in the warm-up"
     )

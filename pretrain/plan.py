@@ -21,7 +21,7 @@ from pretrain.checkpoint import (
     step_of,
 )  # fmt: skip
 from pretrain.config import ModelConfig, generator_config
-from pretrain.data_plan import chosen_sets, make_drawing, packing_identity
+from pretrain.data_plan import make_drawing, packing_identity
 from pretrain.errors import CheckpointError, RunExistsError
 from pretrain.models import model_config
 from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
@@ -29,12 +29,12 @@ from pretrain.probes import probe_command
 from pretrain.run_state import FINISHED, read_run
 from pretrain.scaler import fresh_scaler
 from pretrain.schedule import Schedule
+from pretrain.sections import Section, open_sections
 from pretrain.train_state import DataIdentity, TrainState, require_continues, require_coolable
 from shards.batch_sizes import BatchSizes
 from shards.canonical import fingerprint
 from shards.collate import BatchPlan
 from shards.errors import MismatchError, UsageError
-from shards.locate import find_data_sets
 from shards.manifest import TokenizerEntry
 from shards.masks import MaskPolicy
 from shards.reader import DataSet, Split
@@ -46,6 +46,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
     """A run as it will be; `fresh` is the state it would start from at step 0.
+
+    `train` and `drawing` are the first section's; held-out rows are those of the last section's data, which the run ends on.
 
     `model_name` is the network's registered name, or the name of the run whose weights it starts from.
     """
@@ -61,6 +63,7 @@ class TrainingPlan:
     schedule: Schedule
     sizes: BatchSizes
     drawing: Drawing
+    sections: tuple[Section, ...]
     batches: BatchPlan
     fresh: TrainState
     cooldown: Checkpoint | None = None
@@ -79,10 +82,11 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
 
     Raises NotFoundError, FormatError, IntegrityError, MismatchError or UsageError.
     """
-    data_sets = chosen_sets(find_data_sets(config.shards, verify=False), config)
+    opened = open_sections(config)
+    data_sets = tuple(data_set for _, found in opened for data_set in found)
     tokenizer = data_sets[0].manifest.tokenizer
-    train, heldout = Split(data_sets, "train"), Split(data_sets, "heldout")
-    if not len(train):
+    trains, heldout = [Split(found, "train") for _, found in opened], Split(opened[-1][1], "heldout")
+    if not all(len(train) for train in trains):
         raise UsageError("the data has no training samples", expected="at least one", got=", ".join(s.name for s in data_sets))
     if config.sop and all(s.manifest.layout != "pairs" for s in data_sets):
         raise UsageError(
@@ -106,7 +110,11 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
     if verify:
         for data_set in data_sets:
             data_set.verify()
-    drawing = make_drawing(config, train)
+    sections = tuple(
+        Section(train=train, sizes=sizes, drawing=make_drawing(config, train))
+        for train, (sizes, _) in zip(trains, opened, strict=True)
+    )
+    train, drawing = sections[0].train, sections[0].drawing
     units = sum(p.rows for p in drawing.packings) or len(train)
     schedule = config.schedule(units, cooldown.step if cooldown is not None else None)
     data = tuple(DataIdentity(name=s.name, fingerprint=s.manifest.fingerprint) for s in data_sets)
@@ -123,6 +131,7 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
         schedule=schedule,
         sizes=config.batch_sizes(),
         drawing=drawing,
+        sections=sections,
         batches=batch_plan(config, tokenizer, max_steps=schedule.max_steps),
         fresh=TrainState(
             seed=config.seed,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.tokenizer import Tokenizer
     from pretrain.options import TrainConfig
+    from pretrain.sections import Section
     from shards.collate import BatchPlan
     from shards.reader import DataSet, Split
     from shards.sampler import Drawing
@@ -44,6 +45,7 @@ class Recorded:
     split: Split
     batches: BatchPlan
     drawing: Drawing
+    sections: tuple[Section, ...]
     skips: Any
     ranks: int
     micro_batch: int
@@ -65,12 +67,10 @@ def read_recorded(folder: Path, *, shards: str | None = None, verify: bool = Tru
     Raises NotFoundError for a folder without a run or data that are gone, MismatchError for data that are not the same any
     more, RunStateError for a record that does not hold what is needed.
     """
-    from pretrain.data_plan import make_drawing
     from pretrain.errors import RunStateError
     from pretrain.options import TrainConfig
     from pretrain.plan import batch_plan
     from pretrain.run_state import RUN, read_run
-    from shards.reader import Split
 
     record = read_run(folder)
     if record is None:
@@ -88,15 +88,34 @@ def read_recorded(folder: Path, *, shards: str | None = None, verify: bool = Tru
     if not data or ranks < 1 or micro_batch < 1:
         raise RunStateError("the record names no data, or no batch", where=folder / RUN)
     data_sets = tuple(_open(data, shards, verify=verify))
-    split = Split(data_sets, "train")
-    drawing = make_drawing(replace(config, skip_samples=None), split)
+    sections = tuple(_sections(config, data_sets, record.get("sections", [len(data_sets)]), folder / RUN))
+    split, drawing = sections[0].train, sections[0].drawing
     if (packed := record.get("packing", [])) != [packing.hash for packing in drawing.packings]:
         raise MismatchError("rows are packed otherwise than the run's were", where=folder / RUN, expected=packed)
     return Recorded(
-        config=config, data_sets=data_sets, split=split, drawing=drawing, skips=record.get("skipped", []), ranks=ranks,
+        config=config, data_sets=data_sets, split=split, drawing=drawing, sections=sections,
+        skips=record.get("skipped", []), ranks=ranks,
         batches=batch_plan(config, data_sets[0].manifest.tokenizer, max_steps=max_steps), micro_batch=micro_batch,
         max_steps=max_steps,
     )  # fmt: skip
+
+
+def _sections(config: TrainConfig, data_sets: Sequence[DataSet], counts: Any, where: Path) -> Iterator[Section]:
+    """Yield the sections of the run, given how many of its data sets each reads."""
+    from pretrain.data_plan import make_drawing
+    from pretrain.errors import RunStateError
+    from pretrain.sections import Section
+    from pretrain.stages import sections_of, sizes_of
+    from shards.reader import Split
+
+    staged = [sizes_of(stages) for stages in sections_of(config.stage_list())] or [config.batch_sizes()]
+    if not isinstance(counts, list) or len(counts) != len(staged) or sum(counts) != len(data_sets):
+        raise RunStateError("the record does not say which stage reads which data", where=where, got=counts)
+    begin = 0
+    for count, sizes in zip(counts, staged, strict=True):
+        train = Split(data_sets[begin : begin + count], "train")
+        yield Section(train=train, sizes=sizes, drawing=make_drawing(replace(config, skip_samples=None), train))
+        begin += count
 
 
 def _open(data: Sequence[tuple[str, Path, str]], shards: str | None, *, verify: bool) -> Iterator[DataSet]:
@@ -119,7 +138,7 @@ def _open(data: Sequence[tuple[str, Path, str]], shards: str | None, *, verify: 
 def replay_step(recorded: Recorded, step: int, rank: int | None = None) -> list[Replayed]:
     """Return the micro-batches of a step as the ranks saw them, all ranks or one. Raises UsageError for no such step or rank."""
     from pretrain.data_plan import recorded_skips
-    from pretrain.loader import MicroBatches
+    from pretrain.sections import staged_batches
 
     if not 1 <= step <= recorded.max_steps:
         raise UsageError("the run has no such step", expected=f"1 to {recorded.max_steps}", got=step)
@@ -127,12 +146,10 @@ def replay_step(recorded: Recorded, step: int, rank: int | None = None) -> list[
         raise UsageError("the run had no such rank", expected=f"0 to {recorded.ranks - 1}", got=rank)
     skipped = recorded_skips(recorded.skips, recorded.split, step, where="run.json")
     drawing = replace(recorded.drawing, skipped=skipped if len(skipped) else None)
+    sections = (replace(recorded.sections[0], drawing=drawing), *recorded.sections[1:])
     replayed = []
     for r in range(recorded.ranks) if rank is None else (rank,):
-        batches = MicroBatches(
-            recorded.split, recorded.batches, global_batch=recorded.config.batch_sizes(), micro_batch=recorded.micro_batch,
-            rank=r, ranks=recorded.ranks, drawing=drawing,
-        )  # fmt: skip
+        batches = staged_batches(sections, recorded.batches, micro_batch=recorded.micro_batch, rank=r, ranks=recorded.ranks)
         for micro in range(batches.micro_batches_of(step)):
             replayed.append(Replayed(rank=r, micro=micro, arrays=batches.make(batches.first_number(step) + micro)))
     return replayed

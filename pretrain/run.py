@@ -139,11 +139,13 @@ def _train_here(
     from pretrain import environment
     from pretrain.distributed import start_fleet
     from pretrain.plan import follow_start
+    from pretrain.precision import Precision
     from pretrain.run_state import begin_run, end_run, fail_run, resuming_command
     from pretrain.signals import StopSignals
 
     micro_batch = plan.config.micro_batch_on(world.size)
     started = environment.start(plan.config.device, local_ranks=world.local_size, local_rank=world.local_rank, say=say)
+    say(Precision(plan.config, on_gpu=started.device != "cpu").describe())
     start_fleet(world, started.device)
     step = int(world.sum(np.array([start.state.step if start is not None else 0], np.int64))[0])
     start = start or follow_start(plan, step)
@@ -162,13 +164,15 @@ def _train_here(
             cut_all(plan.folder, step)
             save_packings(plan.drawing, plan.folder)
         trainer = Trainer(plan, start, world, tokenizer_files=_tokenizer_files(plan), on_gpu=started.device != "cpu")
-        schedule = plan.schedule
+        schedule = trainer.schedule
+        timed = plan.config.max_hours is not None and trainer.state.horizon is None
+        many = f"as many steps as fit into {plan.config.max_hours:g} hours" if timed else f"{schedule.max_steps:,} steps"
         say(
-            f"network: {trainer.weight_count:,} weights; {schedule.max_steps:,} steps of {plan.config.global_batch} samples "
+            f"network: {trainer.weight_count:,} weights; {many} of {plan.config.stages or plan.config.global_batch} samples "
             f"({trainer.batches.per_step} x {micro_batch} on each of {world.size}), {schedule.kind} schedule, "
             f"{schedule.warmup_steps} steps of warm-up"
         )
-        for line in describe(trainer.batches.sampler):
+        for line in describe(trainer.batches.sampler_of(1)):
             say(line)
         with StopSignals() as signals:
             result = trainer.run(observe(trainer, signals.poll) if observe is not None else signals.poll)
@@ -223,6 +227,7 @@ def _record_fields(
             {"name": s.name, "path": str(s.path), "fingerprint": s.manifest.fingerprint, "rows": len(s.split("train"))}
             for s in plan.data_sets
         ],
+        "sections": [len(section.train.data_sets) for section in plan.sections],
         "packing": [packing.hash for packing in plan.drawing.packings],
         "skipped": skips_record(plan.drawing, plan.train, step, before),
         "tokenizer_hash": plan.fresh.tokenizer_hash,

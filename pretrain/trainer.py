@@ -28,7 +28,7 @@ from pretrain.distributed import World
 from pretrain.early_stopping import is_exhausted
 from pretrain.epoch_check import EpochCheck
 from pretrain.evaluate import Evaluation, Evaluator
-from pretrain.loader import PACKING_KEYS, Loader, MicroBatches
+from pretrain.loader import PACKING_KEYS, Loader
 from pretrain.objectives import objective_of
 from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
@@ -37,6 +37,7 @@ from pretrain.precision import Precision
 from pretrain.probes import Probes, probe_command
 from pretrain.recompute import recompute_blocks
 from pretrain.rollback import Rollback
+from pretrain.sections import staged_batches
 from pretrain.sharding import Sharding
 from pretrain.spikes import with_loss
 from pretrain.train_state import TrainState, Window
@@ -116,11 +117,11 @@ class Trainer:
             plan.folder, plan.data_sets, world, self.optimizer, self.rollback, spike_threshold=config.spike_threshold
         )
         micro_batch = config.micro_batch_on(world.size)
-        self.batches = MicroBatches(
-            plan.train, plan.batches, global_batch=plan.sizes, micro_batch=micro_batch, rank=world.rank,
-            ranks=world.size, draws=config.rtd, drawing=plan.drawing,
-        )  # fmt: skip
-        self._epochs = EpochCheck(self.batches.sampler, world, step=self.state.step, start=self.state.odometer)
+        self.batches = staged_batches(
+            plan.sections, plan.batches, micro_batch=micro_batch, rank=world.rank, ranks=world.size, draws=config.rtd
+        )
+        sampler = self.batches.sampler_of(self.state.step)
+        self._epochs = EpochCheck(sampler, world, step=self.state.step, start=self.state.odometer)
         self._evaluator: Evaluator | None = None
         if len(plan.heldout):
             self._evaluator = Evaluator(plan.heldout, plan.batches, self.objective, batch_rows=micro_batch, world=world)
@@ -232,8 +233,11 @@ class Trainer:
         self._note_update(loss, is_finite=verdict is not Verdict.SKIP)
         if verdict is Verdict.ROLL_BACK and self.rollback.chosen is not None:
             self._roll_back(step, self.rollback.chosen)
+        if (sampler := self.batches.sampler_of(step)) is not self._epochs.sampler:
+            self._epochs = EpochCheck(sampler, self.world, step=step - 1)  # a section begins, with epochs of its own
         for batch in batches:
-            self._epochs.add(batch["epochs"].numpy(), batch["set_index"].numpy(), batch["sample_ids"].numpy())
+            sets = self.batches.own_sets(step, batch["set_index"].numpy())
+            self._epochs.add(batch["epochs"].numpy(), sets, batch["sample_ids"].numpy())
         seen = self.plan.sizes.start(step + 1)
         self._epochs.check(step)
         lm_count, pairs, tokens = counts

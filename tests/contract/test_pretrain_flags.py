@@ -22,7 +22,8 @@ def test_flags_of_run() -> None:
         "--lr-schedule", "--mask-rate", "--max-hours", "--max-lr", "--max-steps", "--micro-batch", "--min-lr", "--mix",
         "--model", "--name", "--ngrams", "--no-verify", "--nproc", "--objective", "--out", "--packing", "--patience", "--probe",
         "--probe-steps", "--recompute", "--resume", "--rollback-on-spike", "--save-steps", "--seed", "--sharding", "--shards",
-        "--shuffle-block", "--skip-samples", "--spike-threshold", "--warmup-steps", "--weight-decay", "--workers",
+        "--shuffle-block", "--skip-samples", "--spike-threshold", "--stage-shards", "--stages", "--warmup-steps",
+        "--weight-decay", "--workers",
     ]  # fmt: skip
 
 
@@ -34,6 +35,7 @@ def test_defaults_of_run() -> None:
         seed=0, logging_steps=20, eval_steps=1000, save_steps=1000, keep=3, name=None, out="runs/", resume="auto", device="auto",
         nproc=1, workers=1, sharding=0, recompute=False, patience=None, probe=None, probe_steps=None, verify=True, amp="off", amp_dtype="bfloat16", amp_emulate=False,
         spike_threshold=8.0, rollback_on_spike=0, max_hours=None, cooldown_from=None,
+        stages=None, stage_shards=None,
     )  # fmt: skip
 
 
@@ -67,6 +69,13 @@ def test_flags_of_verify_resume_are_those_of_run_and_two() -> None:
         (["--spike-threshold", "nan"], "--spike-threshold.*nan"),
         (["--max-hours", "0"], "--max-hours.*0.0"),
         (["--max-hours", "1", "--warmup-steps", "3"], "--warmup-steps 3"),
+        (["--stages", "8x2"], "--stages must be like.*'8x2'"),
+        (["--stages", "8x2@32", "--max-steps", "3"], "--max-steps cannot"),
+        (["--stages", "8x2@32", "--global-batch", "8"], "--global-batch 8"),
+        (["--stages", "8x2@32", "--stage-shards", "64=x"], "length 64, which no stage has"),
+        (["--stages", "8x2@32,8x2@64,8x2@32", "--stage-shards", "64=x"], "step 5 comes back"),
+        (["--stage-shards", "64=x"], "Add --stages"),
+        (["--stages", "8x2@32", "--stage-shards", "32=x", "--packing"], "--packing belongs to one set"),
         (["--cooldown-from", "x"], "--lr-schedule linear"),
         (["--cooldown-from", "x", "--lr-schedule", "wsd", "--init", "y"], "--init"),
     ],
