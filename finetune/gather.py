@@ -36,13 +36,13 @@ class Gathering:
 
     def take_training(self, train: Table, dev: Table) -> None:
         """Take training and dev rows that were read elsewhere."""
+        checks.require_text(self._task, train)
         derived = self._task.kind == "classes" and not self._task.labels
         if derived:
             train, dev = self._labelled(train), self._labelled(dev)
             self._task = with_labels_of(self._task, train)
             checks.require_few_labels(self._task, train)
             checks.require_same_labels(self._task, train, dev)
-        checks.require_text(self._task, train)
         self._train, train = self._examples(train, None)
         checks.require_some_labels(self._task, train, self._train.labels)
         self._dev, dev = self._examples(dev, self._task.dev)
