@@ -108,37 +108,42 @@ class Cells:
     """A block of text cut into cells: the characters and words that tokens come from.
 
     `codes`: the C code points. `at`: position of the first character of each of the N cells. `is_word`: which cells are words of
-    letters, W of them. `letters`: the characters of all words, one after another; `lengths`: int64[W], characters of each.
+    letters, W of them. `begins`, `lengths`: int64[W], position of the first character of each word, and its characters.
     """
 
     codes: Codes
     at: Indices
     is_word: NDArray[np.bool_]
-    letters: Codes
+    begins: Indices
     lengths: Indices
-
-    def distinct_words(self) -> tuple[list[str], NDArray[np.int32]]:
-        """Return the different words, and for each of the W words its index among them."""
-        if not len(self.lengths):
-            return [], np.zeros(0, np.int32)
-        return distinct_strings(string_array(self.letters, self.lengths))
 
 
 def cut_cells(codes: Codes, classes: CharacterClasses) -> Cells:
     """Return the cells of a block of code points."""
     kinds = classes.kinds(codes)
     letter = kinds == LETTER
-    edges = np.flatnonzero(letter[1:] != letter[:-1]) + 1
-    if len(codes) and letter[0]:
-        edges = np.concatenate([[0], edges])
-    if len(edges) % 2:
-        edges = np.append(edges, len(codes))
-    begins = edges[::2]
-    first = kinds >= PUNCTUATION
-    first[begins] = True
+    # Finding places is what costs here, so each is found once: where cells begin, and where words end.
+    first = kinds != SPACE
+    first[1:] &= ~(letter[1:] & letter[:-1])
+    last = letter.copy()
+    last[:-1] &= ~letter[1:]
     at = np.flatnonzero(first)
     is_word = letter[at]
-    return Cells(codes=codes, at=at, is_word=is_word, letters=codes[letter], lengths=edges[1::2] - begins)
+    begins = at[is_word]
+    return Cells(codes=codes, at=at, is_word=is_word, begins=begins, lengths=np.flatnonzero(last) + 1 - begins)
+
+
+def letters_of(codes: Codes, begins: Indices, lengths: Indices) -> Codes:
+    """Return the characters of words, one word after another."""
+    letters: Codes = codes.take(np.arange(int(lengths.sum())) + np.repeat(begins - (np.cumsum(lengths) - lengths), lengths))
+    return letters
+
+
+def distinct_words(codes: Codes, begins: Indices, lengths: Indices) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the different words of W, and for each of the W its index among them."""
+    if not len(lengths):
+        return [], np.zeros(0, np.int32)
+    return distinct_strings(string_array(letters_of(codes, begins, lengths), lengths))
 
 
 def string_array(letters: Codes, lengths: Indices) -> Any:

@@ -17,7 +17,6 @@ MARKUP_CHARACTERS = r"\[{<&"
 MARKUP_BEGINNINGS = "!|#=}]"
 
 _MAX_PASSES = 16  # nesting deeper than this is not text
-_SUSPECT = re.compile(r"[\[{<&]|''|^[!|#=}\]]")
 _ALL = re.compile(r"[\[\]{}<&=|#]|''+|!!+")
 
 # Lines that are markup as a whole: table starts, rows and ends; cells and headers with attributes; headers of several cells;
@@ -60,13 +59,21 @@ def remove_markup(text: str, clean: Callable[[str], str]) -> str:
     character, which bounds the work on hostile input.
     """
     for _ in range(_MAX_PASSES):
-        if _SUSPECT.search(text) is None:
+        if not _is_suspect(text):
             return text
         after = clean(_one_pass(text))
         if after == text:
             return text
         text = after
     return clean(_ALL.sub(" ", text))
+
+
+def _is_suspect(text: str) -> bool:
+    # Spelled out: five looks for one character each are a tenth of the time of a pattern that looks for any of them.
+    return (
+        "[" in text or "{" in text or "<" in text or "&" in text or "''" in text
+        or (text != "" and text[0] in MARKUP_BEGINNINGS)
+    )  # fmt: skip
 
 
 def _one_pass(text: str) -> str:

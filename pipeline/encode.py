@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.characters import Cells, CharacterClasses, Codes, code_points, cut_cells
+from pipeline.characters import Cells, CharacterClasses, Codes, code_points, cut_cells, letters_of
 from pipeline.dictionary import FIRST_HAN, LAST_HAN
 from pipeline.segment import Segmenter
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer
 from pipeline.word_memory import Pieces, WordMemory
-from shards.reader import gather_index, starts
+from shards.reader import starts
 
 # Many words to a block, so that each distinct one costs little; about 100 bytes a character are in use.
 _BLOCK_CHARACTERS = 1 << 20
@@ -111,7 +111,7 @@ class Encoder:
             self._count_unknown(codes[at[ids == self._unk]], unknown)
             return ids.astype(self._dtype), begins_word, np.diff(sentence_cells)
 
-        pieces = self._words.look_up(cells.letters, cells.lengths)
+        pieces = self._words.look_up(codes, cells.begins, cells.lengths)
         word_cells = np.flatnonzero(is_word)
         self._count_unknown_words(cells, pieces, unknown)
         self._count_unknown(codes[at[(ids == self._unk) & ~is_word]], unknown)
@@ -121,17 +121,26 @@ class Encoder:
         counts = np.ones(len(at), np.int64)
         counts[word_cells] = pieces.counts
         # tokens_before[i]: tokens of the cells before cell i.
-        tokens_before = np.zeros(len(at) + 1, np.int64)
-        np.cumsum(counts, out=tokens_before[1:])
-        ids, begins_word = np.repeat(ids, counts), np.repeat(begins_word, counts)
-        per_word = pieces.counts.astype(np.int64)
-        before = np.cumsum(per_word) - per_word
-        number = np.arange(int(per_word.sum()))
-        target = number + np.repeat(tokens_before[word_cells] - before, per_word)
-        source = number + np.repeat(pieces.begins - before, per_word)
-        ids[target] = pieces.ids.take(source)
-        begins_word[target] = pieces.starts.take(source)
-        return ids.astype(self._dtype), begins_word, np.diff(tokens_before.take(sentence_cells))
+        tokens_before = starts(counts)
+        # The first token of every cell, then the others of the few words that have more; a word may have none.
+        begins, per_word, first = pieces.begins, pieces.counts, tokens_before[:-1]
+        if not per_word.all():
+            some = per_word > 0
+            word_cells, begins, per_word = word_cells[some], begins[some], per_word[some]
+        ids[word_cells] = pieces.ids.take(begins)
+        if len(begins) < len(pieces.begins):
+            kept = counts > 0
+            first, ids, begins_word = first[kept], ids[kept], begins_word[kept]
+        tokens = int(tokens_before[-1])
+        all_ids, all_starts = np.empty(tokens, np.int32), np.empty(tokens, np.bool_)
+        all_ids[first], all_starts[first] = ids, begins_word
+        several = np.flatnonzero(per_word > 1)
+        more = per_word[several].astype(np.int64) - 1
+        number = np.arange(1, int(more.sum()) + 1) - np.repeat(np.cumsum(more) - more, more)
+        target = number + np.repeat(tokens_before[word_cells[several]], more)
+        source = number + np.repeat(begins[several], more)
+        all_ids[target], all_starts[target] = pieces.ids.take(source), pieces.starts.take(source)
+        return all_ids.astype(self._dtype), all_starts, np.diff(tokens_before.take(sentence_cells))
 
     def _count_unknown(self, codes: Codes, unknown: Counter[str]) -> None:
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
@@ -143,9 +152,9 @@ class Encoder:
         words = single[pieces.ids.take(pieces.begins[single]) == self._unk]
         if not len(words):
             return
-        index, offsets = gather_index(starts(cells.lengths), words)
-        letters = cells.letters[index].astype(np.uint32).tobytes().decode("utf-32-le")
-        for begin, end in pairwise(offsets.tolist()):
+        lengths = cells.lengths[words]
+        letters = letters_of(cells.codes, cells.begins[words], lengths).astype(np.uint32).tobytes().decode("utf-32-le")
+        for begin, end in pairwise(starts(lengths).tolist()):
             word = letters[begin:end]
             lacking = [c for c in word if not self._has_piece(c)]
             unknown.update(lacking or [word])

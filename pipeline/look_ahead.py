@@ -71,17 +71,20 @@ class LookAhead:
             or line in self._whole
         )
 
+    def _is_doubled(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = codes == ord(self._doubled[0][0])
+        for pair in self._doubled[1:]:
+            found |= codes == ord(pair[0])
+        return found
+
     def _lines_of_long(self, text: str) -> list[int]:
         codes = _code_units(text)
         ends = np.append(np.flatnonzero(codes == _LINE_FEED), len(codes))
         begins = np.concatenate([[0], ends[:-1] + 1])
         found = set(np.searchsorted(ends, np.flatnonzero(look_up(self._is_touched.view(np.uint8), codes))).tolist())
-        for pair in self._doubled:
-            place = text.find(pair)
-            while place >= 0:  # once a line
-                number = int(np.searchsorted(ends, place))
-                found.add(number)
-                place = text.find(pair, int(ends[number]))
+        twice = codes[1:] == codes[:-1]
+        twice &= self._is_doubled(codes[1:])
+        found.update(np.searchsorted(ends, np.flatnonzero(twice)).tolist())
         first = codes[np.minimum(begins, len(codes) - 1)]
         found.update(np.flatnonzero(self._is_beginning.take(first) | (codes[ends - 1] == _SPACE)).tolist())
         lengths = ends - begins

@@ -1,7 +1,7 @@
 """Strings of a text already tokenized, found again by their bytes; for each, its pieces in flat arrays.
 
-Strings of up to eight bytes in UTF-8, most of any text, are looked up as one number (`pipeline.key_table`), the others by way of
-an Arrow dictionary. Both give a slot, and slots give pieces. New strings are tokenized together, a block's at a time.
+Strings of up to sixteen bytes in UTF-8, nearly all of any text, are looked up as numbers (`pipeline.slot_table`), the others by
+way of an Arrow dictionary. Both give a slot, and slots give pieces. New strings are tokenized together, a block's at a time.
 
 Legend: W strings, P pieces of all of them.
 """
@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from pipeline.characters import chosen_strings, distinct_strings
 from pipeline.growing import Growing
-from pipeline.key_table import KeyTable
+from pipeline.slot_table import ROOM, SlotTable
 
 _MAX_SLOTS, _MAX_CHARACTERS = 1 << 20, 1 << 24
-_SHORT = 8  # bytes of a number
-_FIRST_NEW = 1 << 14
 
 Indices = NDArray[np.int64]
 
@@ -58,8 +56,7 @@ class PieceMemory:
         self._clear()
 
     def _clear(self) -> None:
-        self._short = KeyTable()
-        self._slot_of_short = np.zeros(0, np.int64)
+        self._short = SlotTable(self._learn, ascii_only=False)
         self._slots: dict[str, int] = {}
         self._characters = 0
         self._ids, self._marks = Growing(np.int32), Growing(np.int32)
@@ -74,14 +71,9 @@ class PieceMemory:
         """Return the pieces of the strings ``data[begins[i] : ends[i]]`` of UTF-8 text, ascending and apart."""
         if len(self._counts) > _MAX_SLOTS or self._characters > _MAX_CHARACTERS:
             self._clear()
-        keys = _packed(data, begins, ends - begins)
-        if (keys != 0).all():
-            slots = self._short_slots(keys)
-        else:
-            short = np.flatnonzero(keys)
-            slots = np.empty(len(begins), np.int64)
-            slots[short] = self._short_slots(keys[short])
-            long = np.flatnonzero(keys == 0)
+        slots, long = self._short.look_up(np.frombuffer(data + bytes(ROOM), np.uint8), begins, ends - begins)
+        if len(long):
+            long.sort()
             slots[long] = self._long_slots(data, begins[long], ends[long])
         counts, first = self._counts.values.take(slots), self._begins.values.take(slots)
         total = int(counts.sum())
@@ -91,23 +83,6 @@ class PieceMemory:
             source = np.arange(total)
             source += np.repeat(first - (np.cumsum(counts) - counts), counts)
         return Scattered(ids=self._ids.values.take(source), counts=counts, memory=self._marks.values, source=source)
-
-    def _short_slots(self, keys: NDArray[np.uint64]) -> Indices:
-        numbers = self._short.find(keys)
-        missing = np.flatnonzero(numbers < 0)
-        some = _FIRST_NEW
-        while len(missing):
-            # The most frequent are among the first few, and then no longer among what is to be sorted.
-            new = np.unique(keys[missing[:some]])
-            strings = [key.to_bytes(_SHORT, "little").rstrip(b"\0").decode() for key in new.tolist()]
-            # Learnt before it is in the table: an error in between leaves the memory as it was.
-            self._slot_of_short = np.concatenate([self._slot_of_short, self._learn(strings)])
-            self._short.add(new)
-            found = self._short.find(keys[missing])
-            numbers[missing] = found
-            missing = missing[found < 0]
-            some *= 4
-        return self._slot_of_short.take(numbers)
 
     def _long_slots(self, data: bytes, begins: Indices, ends: Indices) -> Indices:
         bounds = np.stack([begins, ends], axis=1).ravel().astype(np.int32)  # strings, and what lies between two
@@ -132,20 +107,3 @@ class PieceMemory:
         self._marks.extend(learnt.marks)
         self._characters += sum(map(len, strings))
         return np.arange(first, first + len(strings))
-
-
-def _packed(data: bytes, begins: Indices, sizes: Indices) -> NDArray[np.uint64]:
-    """Return each string of up to eight bytes as a number, uint64[W]; 0 for the others, and for those that end in NUL."""
-    padded = np.frombuffer(data + bytes(_SHORT), np.uint8)
-    # Every eight bytes, whatever they begin at, seen as a number: no copy, and one gather instead of eight.
-    eights: NDArray[np.uint64] = np.ndarray(len(data) + 1, "<u8", padded, strides=(1,))
-    keys: NDArray[np.uint64] = eights[begins]
-    keys &= _MASKS.take(sizes, mode="clip")
-    keys[sizes > _SHORT] = 0
-    last = padded.take(begins + sizes - 1)
-    if not last.all():  # its length could not be told from the number
-        keys[last == 0] = 0
-    return keys
-
-
-_MASKS = np.array([(1 << (8 * size)) - 1 for size in range(_SHORT + 1)], np.uint64)

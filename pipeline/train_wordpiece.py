@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.characters import HAN, CharacterClasses, code_points, cut_cells
+from pipeline.characters import HAN, CharacterClasses, code_points, cut_cells, distinct_words
 from pipeline.errors import EmptyCorpusError, VocabularyError
 from pipeline.tokenizer_wordpiece import CONTINUES, MAX_WORD_CHARACTERS, SPECIAL_TOKENS, WordPieceTokenizer
 
@@ -104,7 +104,7 @@ def _count_words(texts: Iterable[str], lowercase: bool) -> tuple[Counter[str], s
         cells = cut_cells(codes, classes)
         codes_seen, times = np.unique(codes[cells.at[~cells.is_word]], return_counts=True)
         singles[codes_seen] += times
-        distinct, which = cells.distinct_words()
+        distinct, which = distinct_words(codes, cells.begins, cells.lengths)
         for word, count in zip(distinct, np.bincount(which, minlength=len(distinct)).tolist(), strict=True):
             raw[word] += count
 
