@@ -7,37 +7,36 @@ CLUE: JSON lines ``{"id": …, "label": "…"}``.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from finetune.task import Examples, Split, Task, TaskInput
 from shards.durable import commit_bytes
 
+if TYPE_CHECKING:
+    from finetune.predictor import Prediction
+
 
 def write_submissions(folder: Path, data: TaskInput, *, device: str) -> list[Path]:
     """Predict every set of test rows with the model of a score row's folder, write the files there, and return them."""
-    from finetune.fine_tuned import FineTuned
-    from pretrain.environment import start
+    from finetune.predictor import Predictor
 
-    start(device)
-    model, paths = FineTuned.load(folder), []
+    predictor, paths = Predictor(folder), []
     for split in data.task.tests:
         if split.name in data.tests:
             examples = data.tests[split.name]
-            outputs = model.outputs(model.encode(examples))
             path = folder / split.submission
-            commit_bytes(path, submission(data.task, split, examples, outputs))
+            commit_bytes(path, submission(data.task, split, examples, predictor.predict(examples, device=device)))
             print(f"{len(examples):,} test rows predicted: {path}")
             paths.append(path)
     return paths
 
 
-def submission(task: Task, split: Split, examples: Examples, outputs: npt.NDArray[np.float32]) -> bytes:
+def submission(task: Task, split: Split, examples: Examples, predictions: Sequence[Prediction]) -> bytes:
     """Return the bytes of a submission file: a line a test row, named by its id, or by its number from 0 where it has none."""
     ids = examples.ids or [str(number) for number in range(len(examples))]
-    answers = _answers(task, outputs)
+    answers = [_answer(task, prediction) for prediction in predictions]
     if split.submission.endswith(".json"):
         rows = (
             {"id": int(id) if id.isascii() and id.isdigit() else id, "label": answer}
@@ -48,8 +47,8 @@ def submission(task: Task, split: Split, examples: Examples, outputs: npt.NDArra
     return "".join(["index\tprediction\n", *lines]).encode()
 
 
-def _answers(task: Task, outputs: npt.NDArray[np.float32]) -> list[str]:
-    if task.score_range is not None:
+def _answer(task: Task, prediction: Prediction) -> str:
+    if task.score_range is not None and prediction.score is not None:
         low, high = task.score_range
-        return [f"{score:.3f}" for score in np.clip(outputs[:, 0], low, high).tolist()]
-    return [task.labels[number] for number in np.argmax(outputs, axis=1).tolist()]
+        return f"{min(max(prediction.score, low), high):.3f}"
+    return str(prediction.label)
