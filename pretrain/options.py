@@ -149,8 +149,6 @@ class TrainConfig:
             raise UsageError("--amp-emulate emulates mixed precision, and --amp is off", hint="Add --amp O1")
         if self.rollback_on_spike and self.spike_threshold == 0:
             raise UsageError("--rollback-on-spike needs spikes to be looked for, and --spike-threshold is 0")
-        if self.rollback_on_spike and self.keep < 2:
-            raise UsageError(f"--rollback-on-spike needs an older checkpoint, and --keep is {self.keep}", expected="at least 2")
         if self.max_hours is not None:
             if not (math.isfinite(self.max_hours) and self.max_hours > 0):
                 raise UsageError(f"--max-hours must be positive, got {self.max_hours}")

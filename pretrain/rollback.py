@@ -7,12 +7,14 @@ same batches made no spikes.) Steps, learning rates and the order of samples go 
 batch stays a function of its step.
 
 A checkpoint is scheduled when its step is a multiple of --save-steps, or when a rollback made it: which one is gone back to must
-not depend on when a run was interrupted. A rollback saves at once. So a killed run resumes to the same rollbacks, and bytes.
+not depend on when a run was interrupted. The newest one is never removed, whatever --keep says, and a rollback saves at once. So
+a killed run resumes to the same rollbacks, and the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +47,21 @@ class Rollback:
             self.chosen = found or Checkpoint(path=step_folder(self._folder, at), step=at, fingerprint="")
         return self.chosen
 
-    def _last_good(self, step: int) -> Checkpoint | None:
+    def spared(self) -> frozenset[Path]:
+        """Return the checkpoint that a rollback would go back to: it is kept as long as rollbacks are allowed."""
+        return frozenset(self._scheduled()[:1]) if self._allowed else frozenset()
+
+    def _scheduled(self) -> list[Path]:
+        """Return the scheduled checkpoints of the run, newest first."""
         made = {record["step"] for record in read_records(self._folder / ROLLBACKS)}
-        for folder in list_checkpoints(self._folder):
-            at = step_of(folder)
-            if at is None or at >= step or (at % self._save_steps and at not in made):
-                continue
-            try:
-                return verify_checkpoint(folder)
-            except CheckpointError:
-                continue
+        found = [(step_of(folder) or 0, folder) for folder in list_checkpoints(self._folder)]
+        return [folder for at, folder in found if at % self._save_steps == 0 or at in made]
+
+    def _last_good(self, step: int) -> Checkpoint | None:
+        for folder in self._scheduled():
+            if (step_of(folder) or 0) < step:
+                with suppress(CheckpointError):
+                    return verify_checkpoint(folder)
         return None
 
     def record(self, step: int, to: Checkpoint, *, positions: tuple[int, int]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class Trainer:
         self._save_now = False
         probe = None if config.probe is None else probe_command(config.probe)
         self._probes = Probes(plan.folder, probe, every=config.probe_steps or config.save_steps)
-        self._writer = CheckpointWriter(plan.folder, keep=config.keep, written=self._probes.submit, spared=self._probes.spared)
+        self._writer = CheckpointWriter(plan.folder, keep=config.keep, written=self._probes.submit, spared=self._spared)
         self.rollback = Rollback(
             plan.folder, world, allowed=config.rollback_on_spike, save_steps=config.save_steps, settle=self._writer.wait
         )
@@ -188,6 +189,10 @@ class Trainer:
         assert checkpoint is not None
         figures = self._figures(steps=self.state.step - first_step, elapsed_s=time.perf_counter() - begun, wait_s=loader.wait_s)
         return Result(step=self.state.step, checkpoint=checkpoint, stopped_by=stopped_by, figures=figures)
+
+    def _spared(self) -> frozenset[Path]:
+        """Return the checkpoints that are not to be removed now, whatever their age."""
+        return self._probes.spared() | self.rollback.spared()
 
     def _budget(self) -> Budget | None:
         """Return the measure of the time that training may take, from now on; None without a limit, or once it is planned."""

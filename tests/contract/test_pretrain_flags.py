@@ -64,7 +64,6 @@ def test_flags_of_verify_resume_are_those_of_run_and_two() -> None:
         (["--weight-decay", "nan"], "--weight-decay.*nan"),
         (["--workers", "-1"], "--workers.*-1"),
         (["--amp-emulate"], "--amp-emulate.*--amp is off"),
-        (["--rollback-on-spike", "1", "--keep", "1"], "--keep is 1"),
         (["--rollback-on-spike", "1", "--spike-threshold", "0"], "--spike-threshold is 0"),
         (["--spike-threshold", "nan"], "--spike-threshold.*nan"),
         (["--max-hours", "0"], "--max-hours.*0.0"),

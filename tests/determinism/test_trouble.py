@@ -171,7 +171,7 @@ def test_a_spike_is_reported_with_its_samples(shards: Path, tmp_path: Path, caps
 
 
 def rolling(shards: Path, out: Path, **changes: Any) -> Any:
-    config = tiny_config(shards, out, rollback_on_spike=1, keep=20, **changes)
+    config = tiny_config(shards, out, **{"rollback_on_spike": 1, "keep": 20} | changes)
     return with_spike(new_trainer(tiny_plan(config)), at=8)
 
 
@@ -194,6 +194,16 @@ def test_a_rollback_gives_up_what_came_after_the_last_good_checkpoint(
         resumed.run()
         assert fingerprint(resumed.plan) == fingerprint(trainer.plan)
         assert read_records(resumed.plan.folder / ROLLBACKS) == read_records(trainer.plan.folder / ROLLBACKS)
+
+
+@pytest.mark.usefixtures("short_memory")
+def test_the_checkpoint_to_go_back_to_is_kept_whatever_keep_says(shards: Path, tmp_path: Path) -> None:
+    trainer = rolling(shards, tmp_path, keep=1)
+    trainer.run(stop_after(trainer, 7))
+    assert sorted(p.name for p in (trainer.plan.folder / "checkpoints").iterdir()) == ["step-00000006", "step-00000007"]
+    resumed = rolling(shards, tmp_path, keep=1)
+    resumed.run()
+    assert read_records(resumed.plan.folder / ROLLBACKS)[0]["to_step"] == 6
 
 
 def test_a_loss_that_is_not_finite_is_rolled_back_too_as_long_as_it_is_allowed(shards: Path, tmp_path: Path) -> None:
