@@ -99,7 +99,7 @@ def _chosen(options: argparse.Namespace) -> tuple[ModelConfig, str, Mapping[str,
         if options.model is None:
             raise UsageError("nothing to compare", expected="--model NAME or --path PATH")
         pad_id = 1 if options.model.startswith("roberta") else 0
-        return _comparable(model_config(options.model, _VOCAB_SIZE, pad_id=pad_id)), options.model, None, None
+        return _comparable(model_config(options.model, _VOCAB_SIZE, pad_id=pad_id), options.against), options.model, None, None
     from pretrain.checkpoint import resolve_model
 
     saved = resolve_model(options.path)
@@ -113,24 +113,33 @@ def _chosen(options: argparse.Namespace) -> tuple[ModelConfig, str, Mapping[str,
                 f"the checkpoint is no {options.model}", where=saved.path, expected=f"{apart[0]} {named.get(apart[0])}",
                 got=saved.config.to_json()[apart[0]], hint="Leave --model out to compare what is there",
             )  # fmt: skip
-    return _comparable(saved.config), saved.name, saved.weights(), saved.fingerprint
+    return _comparable(saved.config, options.against), saved.name, saved.weights(), saved.fingerprint
 
 
-def _comparable(config: ModelConfig) -> ModelConfig:
-    """Return the config without dropout; a convolution reads padding, as it does in all other implementations."""
+def _comparable(config: ModelConfig, against: str) -> ModelConfig:
+    """Return the config without dropout, and with a convolution that treats padding as the peer's does, if that can be.
+
+    transformers' reads padding's embedding. PaddleNLP's reads zeros in its place, whatever training has made of it: our rows with
+    padding, which convolutions stop at, are compared with its rows without.
+    """
     changes: dict[str, Any] = {"dropout": 0.0, "attention_dropout": 0.0}
     if config.architecture == "convbert":
-        changes["conv_sees_padding"] = True
+        changes["conv_sees_padding"] = against == HF
     return dataclasses.replace(config, **changes)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m pretrain.compare``."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = new_parser(COMMAND, "Compare a network with another implementation of it, head by head, on the same weights.")
     parser.add_argument("--model", metavar="NAME", help="a named size, with random weights unless --path is given")
     parser.add_argument("--path", metavar="PATH", help="compare the weights of a run, a checkpoint or a published folder")
     parser.add_argument("--against", choices=FAMILIES, default=HF, help="transformers on torch, or PaddleNLP")
-    return run(COMMAND, parser, body, argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m pretrain.compare``."""
+    return run(COMMAND, build_parser(), body, argv)
 
 
 if __name__ == "__main__":

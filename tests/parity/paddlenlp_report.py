@@ -5,10 +5,10 @@ Run by `test_paddlenlp.py` in a process of its own: importing paddlenlp replaces
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from pretrain.environment import start
@@ -20,188 +20,54 @@ import numpy as np  # noqa: E402
 import paddle  # noqa: E402
 import paddlenlp.transformers as peers  # noqa: E402
 
-from pretrain.config import ModelConfig  # noqa: E402
-from pretrain.heads import DiscriminatorHead, PretrainingModel, SequenceClassifier, TokenClassifier  # noqa: E402
+from pretrain import compare  # noqa: E402
+from pretrain.compare_batch import difference  # noqa: E402
+from pretrain.compare_paddle import our_network, random_weights, tensors  # noqa: E402
+from pretrain.compare_paddlenlp import POOL_ACTS, build_network, their_class, their_config  # noqa: E402
+from pretrain.compare_report import compare_kind, kinds_of  # noqa: E402
 from pretrain.names import weight_names  # noqa: E402
+from tests.parity.cases import CASES, CONFIGS, V2, batches, small  # noqa: E402
 
-WIDTH, LENGTHS = 20, {"unpadded": [20, 20, 20], "padded": [20, 13, 5]}
-ROWS = np.array([1, 4, 9, 22, 32, 43])
-VOCAB = 90
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A small config of ours, PaddleNLP's config class and the names of its model classes."""
-
-    ours: ModelConfig
-    config: str
-    models: dict[str, str]
-    more: dict[str, Any]
+ALL = CONFIGS | {"roformer-v2": V2, "roformer-linear-pooler": small("roformer", pool_act="linear")}
 
 
-def small(architecture: str, **changes: Any) -> ModelConfig:
-    settings: dict[str, Any] = {
-        "vocab_size": VOCAB, "hidden_size": 48, "embedding_size": 48, "num_layers": 3, "num_heads": 4, "intermediate_size": 96,
-        "max_positions": 64, "dropout": 0.0, "attention_dropout": 0.0,
-    }  # fmt: skip
-    return ModelConfig(architecture=architecture, **(settings | changes))
+def compared(name: str) -> dict[str, Any]:
+    """Return the rows of differences of all kinds of a network, and those of our weights that theirs lacks."""
+    config = ALL[name]
+    # transformers has all networks but RoFormerV2, and `make parity` goes through all cases with it.
+    cases, rows = batches(config), []
+    cases = cases if name == "roformer-v2" else {case: cases[case] for case in CASES[:2]}
+    for kind in kinds_of(config, against="paddlenlp"):
+        # One step is enough to see that optimizers and gradients go together.
+        step = kind == "token"
+        pool_act = POOL_ACTS[config.architecture]
+        rows += list(compare_kind(config, kind, build_network, cases, name=name, pool_act=pool_act, step=step))
+    theirs = build_network(config, "pretraining").theirs
+    lacked = sorted(n.ours for n in weight_names(config) if n.ours not in theirs)
+    return {"rows": [dataclasses.asdict(row) | {"equal": row.is_equal} for row in rows], "lacked": lacked}
 
 
-def models(family: str, **changes: str) -> dict[str, str]:
-    names = {"mlm": "MaskedLM", "sequence": "SequenceClassification", "token": "TokenClassification"}
-    return {head: f"{family}For{name}" for head, name in names.items()} | changes
-
-
-CASES = {
-    "roformer": Case(ours=small("roformer"), config="RoFormerConfig", models=models("RoFormer"), more={"embedding_size": 48}),
-    "roformer-projected": Case(
-        ours=small("roformer", embedding_size=32, rotary_value=True, pool_act="linear"), config="RoFormerConfig",
-        models=models("RoFormer"), more={"embedding_size": 32, "rotary_value": True, "pool_act": "linear"},
-    ),
-    "roformer-v2": Case(ours=small("roformer_v2"), config="RoFormerv2Config", models=models("RoFormerv2"), more={}),
-    "bert": Case(ours=small("bert"), config="BertConfig", models=models("Bert", mlm="BertForPretraining"), more={}),
-    "roberta": Case(
-        ours=small("roberta", type_vocab_size=1, layer_norm_eps=1e-5, pad_id=1), config="RobertaConfig", models=models("Roberta"),
-        more={"type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 1, "max_position_embeddings": 66},
-    ),
-    "convbert": Case(
-        ours=small("convbert", embedding_size=32, conv_sees_padding=True), config="ConvBertConfig",
-        models=models("ConvBert", mlm="ConvBertGenerator"), more={"embedding_size": 32},
-    ),
-    "convbert-grouped": Case(
-        ours=small("convbert", num_heads=8, num_groups=2, conv_kernel_size=5, conv_sees_padding=True), config="ConvBertConfig",
-        models=models("ConvBert", mlm="ConvBertGenerator"),
-        more={"embedding_size": 48, "num_attention_heads": 8, "num_groups": 2, "conv_kernel_size": 5},
-    ),
-}  # fmt: skip
-
-
-def their_config(case: Case) -> Any:
-    settings: dict[str, Any] = {
-        "vocab_size": VOCAB, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96,
-        "max_position_embeddings": 64, "pad_token_id": 0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-        "type_vocab_size": 2, "num_labels": 3, "layer_norm_eps": 1e-12,
-    }  # fmt: skip
-    return getattr(peers, case.config)(**(settings | case.more))
-
-
-def scatter(model: Any, config: ModelConfig) -> None:
-    """Give a model weights that hide nothing: none of them 0 or 1, but the padding's word embedding, which theirs never reads."""
-    random = np.random.default_rng(0)
-    for name, parameter in model.named_parameters():
-        noise = random.normal(0, 0.2, parameter.shape)
-        value = noise + (parameter.numpy() if parameter.ndim == 1 else 0)
-        if name.endswith("word_embeddings.weight"):
-            value[config.pad_id] = 0
-        parameter.set_value(value.astype("float32"))
-
-
-def copy(theirs: dict[str, Any], ours: Any, names: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Copy weights by name; return the names of theirs that found no place, and of ours that got nothing."""
-    wanted = dict(ours.named_parameters())
-    given = {names[name]: value for name, value in theirs.items() if names.get(name) in wanted}
-    for name, value in given.items():
-        assert tuple(value.shape) == tuple(wanted[name].shape), (name, value.shape, wanted[name].shape)
-        wanted[name].set_value(value.numpy())
-    return sorted(n for n in theirs if names.get(n) not in wanted), sorted(set(wanted) - set(given))
-
-
-def batch(config: ModelConfig, lengths: list[int]) -> tuple[Any, Any, Any]:
-    random = np.random.default_rng(1)
-    ids = random.integers(5, VOCAB, (len(lengths), WIDTH))
-    ids[np.arange(WIDTH)[None] >= np.array(lengths)[:, None]] = config.pad_id
-    types = random.integers(0, config.type_vocab_size, ids.shape)
-    return paddle.to_tensor(ids), paddle.to_tensor(types), paddle.to_tensor(lengths)
-
-
-def logits_of(output: Any) -> Any:
-    return output[0] if isinstance(output, tuple) else output
-
-
-def difference(ours: Any, theirs: Any) -> dict[str, float]:
-    apart = np.abs(ours.numpy().astype(np.float64) - theirs.numpy().astype(np.float64))
-    return {"max": float(apart.max()), "mean": float(apart.mean())}
-
-
-def compare_pretraining(case: Case) -> Iterator[tuple[str, Any]]:
-    config = case.ours
-    theirs, ours = getattr(peers, case.models["mlm"])(their_config(case)), PretrainingModel(config)
-    scatter(theirs, config)
-    theirs.train(), ours.train()
-    names = {name.paddlenlp: name.ours for name in weight_names(config) if name.paddlenlp is not None}
-    given = dict(theirs.named_parameters())
-    unplaced, fresh = copy(given, ours, names)
-    yield "weights", {"unplaced": unplaced, "fresh": fresh}
-    base = getattr(theirs, config.prefix)
-    for kind, lengths in LENGTHS.items():
-        ids, types, sizes = batch(config, lengths)
-        real = paddle.to_tensor(np.flatnonzero(np.arange(WIDTH)[None] < np.array(lengths)[:, None]))
-        rows = paddle.to_tensor([row for row in ROWS.tolist() if row % WIDTH < lengths[row // WIDTH]])
-        output = base(ids, types)
-        hidden_theirs = logits_of(output)
-        hidden_ours = ours.encoder(ids, types, sizes)
-        yield f"{kind} hidden", difference(*(paddle.gather(h.reshape([-1, 48]), real) for h in (hidden_ours, hidden_theirs)))
-        if isinstance(output, tuple) and len(output) > 1 and output[1] is not None:
-            yield f"{kind} pooler", difference(ours.encoder.pooler(hidden_ours[:, 0]), output[1])
-        found = theirs(ids, types)
-        logits_theirs = paddle.gather(logits_of(found).reshape([-1, VOCAB]), rows)
-        logits_ours, order_ours = ours(ids, types, sizes, rows)
-        yield f"{kind} mlm", difference(logits_ours, logits_theirs)
-        if case.models["mlm"] == "BertForPretraining":
-            yield f"{kind} sop", difference(order_ours, found[1])
-        factor = paddle.to_tensor(np.random.default_rng(2).normal(size=logits_ours.shape).astype("float32"))
-        theirs.clear_gradients(), ours.clear_gradients()
-        (logits_theirs * factor).mean().backward(), (logits_ours * factor).mean().backward()
-        own = dict(ours.named_parameters())
-        for name, parameter in given.items():
-            if parameter.grad is not None and names.get(name) in own and own[names[name]].grad is not None:
-                mine, their = own[names[name]].grad, parameter.grad
-                if name.endswith("word_embeddings.weight"):  # theirs never learns the padding's row
-                    mine, their = mine[5:], their[5:]
-                yield f"{kind} gradient {name}", difference(mine, their)
-
-
-def compare_classifiers(case: Case, head: str, make: Callable[[ModelConfig, int], Any]) -> Iterator[tuple[str, Any]]:
-    config = case.ours
-    if case.models[head] == "ConvBertForSequenceClassification":
-        config = replace(config, pool_act="gelu")
-    theirs = getattr(peers, case.models[head])(their_config(case))
-    scatter(theirs, config)
+def pooled_twice(name: str) -> float:
+    """Return how far their ConvBERT's classifier is from the same layers on the first token, as transformers and we have it."""
+    config = ALL[name]
+    theirs = their_class(config, "ForSequenceClassification")(their_config(config))
     theirs.eval()
-    ours = make(config, 3)
-    ours.eval()
-    given = dict(theirs.named_parameters())
-    names = {name: name for name in given}
-    if any(name.startswith("classifier.dense") for name in given):  # our pooler is the first layer of their head
-        names = {name: name for name in given if ".pooler." not in name}
-        for kind in ("weight", "bias"):
-            names |= {
-                f"classifier.dense.{kind}": f"{config.prefix}.pooler.dense.{kind}",
-                f"classifier.out_proj.{kind}": f"classifier.{kind}",
-            }
-    _, fresh = copy(given, ours, names)
-    yield f"{head} weights", {"fresh": fresh}
-    for kind, lengths in LENGTHS.items():
-        ids, types, sizes = batch(config, lengths)
-        found, expected = ours(ids, types, sizes), logits_of(theirs(ids, types))
-        if case.models[head] == "ConvBertForSequenceClassification":
-            # Theirs feeds the head with what the pooler made; transformers, whose head it is, with the first token.
-            yield f"{kind} pooled twice", difference(found, expected)
-            expected = theirs.classifier(theirs.convbert(ids, types)[0][:, 0])
-        if head == "token":
-            real = paddle.to_tensor(np.flatnonzero(np.arange(WIDTH)[None] < np.array(lengths)[:, None]))
-            found, expected = (paddle.gather(t.reshape([-1, 3]), real) for t in (found, expected))
-        yield f"{kind} {head}", difference(found, expected)
+    random = np.random.default_rng(0)
+    for parameter in theirs.parameters():
+        parameter.set_value(random.normal(0, 0.2, parameter.shape).astype("float32"))
+    ids, types, _ = tensors(batches(config)["no padding"])
+    expected = theirs.classifier(theirs.convbert(ids, types)[0][:, 0])
+    return difference(theirs(ids, types).numpy(), expected.numpy()).max
 
 
-def compare_discriminator() -> dict[str, float]:
-    case = CASES["convbert"]
-    theirs, ours = peers.ConvBertDiscriminator(their_config(case)).discriminator_predictions, DiscriminatorHead(case.ours)
-    scatter(theirs, case.ours)
-    given = dict(theirs.named_parameters())
-    copy(given, ours, {name: name for name in given})
-    hidden = paddle.to_tensor(np.random.default_rng(3).normal(size=(4, 7, 48)).astype("float32"))
-    return difference(ours(hidden), theirs(hidden))
+def reads_padding(scale: float) -> float:
+    """Return how far we are apart in a ConvBERT whose convolutions read padding, when padding's embedding has values so large."""
+    config = ALL["convbert"]
+    ours, theirs, batch = our_network(config, "token"), build_network(config, "token"), batches(config)["padding"]
+    weights = random_weights(ours, config)
+    weights["convbert.embeddings.word_embeddings.weight"][config.pad_id] = scale * np.random.default_rng(0).normal(size=32)
+    ours.load(weights), theirs.load(weights)
+    return difference(ours.outputs(batch)["token"], theirs.outputs(batch)["token"]).max
 
 
 def their_mistakes() -> dict[str, Any]:
@@ -213,10 +79,11 @@ def their_mistakes() -> dict[str, Any]:
     roformer = peers.RoFormerConfig(embedding_size=32, hidden_size=48, num_hidden_layers=1, architectures=["RoFormerForMaskedLM"])
     roberta = peers.RobertaConfig(num_hidden_layers=1, architectures=["RobertaForMaskedLM"])
     mapped = {m.source_name: m.action for m in peers.RobertaForMaskedLM._get_name_mappings(roberta)}
-    total = peers.ConvBertForTotalPretraining(their_config(CASES["convbert"]))
+    convbert = their_config(ALL["convbert"])
+    total = peers.ConvBertForTotalPretraining(convbert)
     blocks = [sum(p.size for p in part.convbert.encoder.parameters()) for part in (total.generator, total.discriminator)]
     try:
-        peers.ConvBertDiscriminator(their_config(CASES["convbert"]))(batch(CASES["convbert"].ours, [20])[0])
+        peers.ConvBertDiscriminator(convbert)(paddle.zeros([1, 20], dtype="int64"))
         crash = ""
     except ValueError as error:
         crash = str(error)
@@ -228,15 +95,16 @@ def their_mistakes() -> dict[str, Any]:
         },
         "rtd_block_weights": blocks,
         "discriminator_crash": crash,
+        "pooled_twice": {name: pooled_twice(name) for name in ("convbert", "convbert-grouped")},
+        "apart_by_paddings_embedding": [reads_padding(value) for value in (0.0, 0.5)],
     }
 
 
 def maps_apart(name: str, model: str) -> list[list[Any]]:
     """Return [their target, their source and action, our names for it] wherever their conversion and our table differ."""
-    case = CASES[name]
-    config = their_config(case)
+    config = their_config(ALL[name])
     config.architectures = [model]
-    ours = {w.paddlenlp: (w.transformers, w.layout == "transposed") for w in weight_names(case.ours)}
+    ours = {w.paddlenlp: (w.transformers, w.layout == "transposed") for w in weight_names(ALL[name])}
     apart = []
     for mapping in getattr(peers, model)._get_name_mappings(config):
         theirs = (mapping.source_name, mapping.action == "transpose")
@@ -245,15 +113,15 @@ def maps_apart(name: str, model: str) -> list[list[Any]]:
     return apart
 
 
-def main() -> None:
-    report: dict[str, Any] = {}
-    for name, case in CASES.items():
-        paddle.seed(0)
-        found = dict(compare_pretraining(case))
-        for head, make in (("sequence", SequenceClassifier), ("token", TokenClassifier)):
-            found |= dict(compare_classifiers(case, head, make))
-        report[name] = found
-    report["discriminator"] = compare_discriminator()
+def of_command(run: str) -> dict[str, Any]:
+    """Return the figures of ``pretrain.compare --path run``, and what it would exit with."""
+    outcome = compare.body(compare.build_parser().parse_args(["--path", run, "--against", "paddlenlp"]))
+    return dict(outcome.figures) | {"exit_code": outcome.exit_code, "fingerprint": outcome.fingerprint}
+
+
+def main(run: str) -> None:
+    report: dict[str, Any] = {name: compared(name) for name in ALL}
+    report["command"] = of_command(run)
     report["mistakes"] = their_mistakes()
     report["maps"] = {
         "roformer": maps_apart("roformer", "RoFormerForMaskedLM"), "bert": maps_apart("bert", "BertForPretraining"),
@@ -263,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
