@@ -166,6 +166,8 @@ def test_detection_gives_the_generators_own_layers_no_gradient(shards: Path, tmp
     ReplacedTokens().shares(model, given, (10, 0, 100)).rtd.backward()
     for name, parameter in model.named_parameters():
         reached = parameter.grad is not None and bool((parameter.grad != 0).any())
+        if name.endswith("k_proj.bias"):  # a softmax does not see what all its scores have in common: 0 but for rounding
+            continue
         assert reached == (not name.startswith("generator")), name
 
 
