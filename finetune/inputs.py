@@ -7,7 +7,7 @@ Looked up in this order: ``--data-dir`` (the task's folder, or one that holds it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from finetune.errors import TaskDataError
@@ -70,13 +70,26 @@ def load_task(
     return load_from_hub(task, hub_id, looked=looked)
 
 
+def there_of(tasks: Sequence[Task], *, data_dir: str | None) -> list[Task]:
+    """Return the tasks of which a training file is in the folders that `load_task` would look at."""
+    given = Path(data_dir) if data_dir is not None else None
+    return [
+        task
+        for task in tasks
+        if any(
+            found(folder, task.train_files)
+            for folder in (_folders_given(task, given) if given else [folder for folder, _ in usual_folders(task)])
+        )
+    ]
+
+
 def found(folder: Path, names: tuple[str, ...]) -> Path | None:
     """Return the first of the files that is there."""
     return next((folder / name for name in names if (folder / name).exists()), None)
 
 
 def _folder_given(task: Task, given: Path) -> Path:
-    folders = (given, *(given / place.rpartition("/")[2] for place in task.places))
+    folders = _folders_given(task, given)
     for folder in folders:
         if found(folder, task.train_files):
             return folder
@@ -87,6 +100,10 @@ def _folder_given(task: Task, given: Path) -> Path:
         + " and ".join(str(folder / task.train_files[0]) for folder in dict.fromkeys(folders))
         + ", as the official archives unpack",
     )
+
+
+def _folders_given(task: Task, given: Path) -> list[Path]:
+    return [given, *(given / place.rpartition("/")[2] for place in task.places)]
 
 
 def usual_folders(task: Task) -> list[tuple[Path, str]]:

@@ -37,10 +37,18 @@ def add_predict_option(group: argparse._ArgumentGroup) -> None:
 def read_tasks(
     options: argparse.Namespace, tasks: Sequence[Task], *, hub_id: str = "", elsewhere: Elsewhere | None = None
 ) -> list[TaskInput]:
-    """Find and read every row of every task, before any is trained on. Raises as `inputs.load_task` does."""
-    from finetune.inputs import load_task
+    """Find and read every row of every task, before any is trained on. Raises as `inputs.load_task` does.
+
+    Of ``--task all``, those are left out, and named, that are not there while others are.
+    """
+    from finetune.inputs import load_task, there_of
 
     given = vars(options)
+    if options.task.lower() == "all" and options.data in ("auto", "local"):
+        there = there_of(tasks, data_dir=given.get("data_dir"))
+        if there and len(there) < len(tasks):
+            print(f"left out, no files: {', '.join(task.name for task in tasks if task not in there)}")
+            tasks = there
     return [
         load_task(
             task,

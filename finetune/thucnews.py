@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from finetune.options import add_model_options, add_training_options, choose_model, fine_tune, settings_of
-from finetune.task_options import add_data_options, read_tasks
+from finetune.task_options import add_data_options
 from shards.cli import Outcome, new_parser, run
 
 if TYPE_CHECKING:
@@ -36,12 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(options: argparse.Namespace) -> Outcome:
+    from finetune.inputs import load_task
     from finetune.paddlenlp_data import load_from_paddlenlp
 
     task = _task(options)
     settings_of(options, task)
     start = choose_model(options)
-    (data,) = read_tasks(options, (task,), elsewhere=lambda looked: load_from_paddlenlp(task, looked))
+    data = load_task(
+        task,
+        source=options.data,
+        data_dir=vars(options).get("data_dir"),
+        elsewhere=lambda looked: load_from_paddlenlp(task, looked),
+    )
     return fine_tune(options, start, [(data.task, data)])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from finetune.cail import load_cail, row_hash, swaps
 from finetune.errors import TaskDataError
-from finetune.inputs import load_task, read_folder
+from finetune.inputs import load_task, read_folder, there_of
 from finetune.own_data import load_own, own_task
 from finetune.read import read_examples
 from finetune.tagged_data import load_tagged
@@ -114,6 +114,13 @@ def test_several_tasks_and_all_of_them() -> None:
     assert [task.name for task in find_tasks("rte,SST-2", GLUE, all_of)] == ["RTE", "SST-2"]
     with pytest.raises(UsageError, match="twice"):
         find_tasks("RTE,rte", GLUE, all_of)
+
+
+def test_all_means_those_that_are_there(tmp_path: Path) -> None:
+    for name in ("RTE", "WNLI"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.tsv").write_text("", encoding="utf-8")
+    assert [task.name for task in there_of(GLUE, data_dir=str(tmp_path))] == ["RTE", "WNLI"]
 
 
 MNLI = "index\tsentence1\tsentence2\tgold_label\n0\ta\tb\tneutral\n1\tc\td\tentailment\n2\te\tf\tcontradiction\n"
