@@ -58,7 +58,7 @@ def require_same_labels(task: Task, train: Table, dev: Table) -> None:
             raise TaskDataError(
                 f"the labels of training and dev rows differ: {which} {', '.join(sorted(lacking)[:8])}",
                 where=table.place(column, index), expected=f"{len(known)} labels in both", got=f"{len(seen)} in the dev rows",
-                hint="If that is right, say which labels there are: --labels A,B,…",
+                hint="If that is right, name all labels (finetune.text: --labels A,B,…)",
             )  # fmt: skip
 
 

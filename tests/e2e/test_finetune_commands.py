@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -194,6 +195,23 @@ def test_a_model_that_is_not_whole_is_refused(damage: str, tmp_path: Path, capfd
     place = {"no tokenizer": "tokenizer", "another tokenizer": "tokenizer/vocab.txt", "integrity": "model.safetensors"}[damage]
     assert str(checkpoint / place) in error and "Traceback" not in error, error
     assert not (tmp_path / "out").exists()
+
+
+def test_files_that_paddlenlp_downloaded_are_read_by_our_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("paddlenlp") is None:
+        pytest.skip("paddlenlp is not installed")
+    rows = [f"{'体育' if i % 2 else '财经'}\t{'队' if i % 2 else '股票'} 新闻" for i in range(8)]
+    write(tmp_path / "THUCNews" / "thucnews", train_txt=rows, val_txt=rows[:4], test_txt=rows[:4])
+    cases = [{"A": "甲", "B": "甲" * (i + 1), "C": "乙", "label": "BC"[i % 2]} for i in range(8)]
+    folder = write(tmp_path / "CAIL2019_SCM")
+    for name in ("train", "dev", "test"):
+        lines = "".join(json.dumps(case, ensure_ascii=False) + "\n" for case in cases)
+        (folder / f"cail2019_scm_{name}.json").write_text(lines, encoding="utf-8")
+    monkeypatch.setattr("finetune.paddlenlp_data.unreachable", lambda server: None)
+    monkeypatch.setattr("finetune.paddlenlp_data._PROGRAM", f"print('noise'); print('data home: ' + {str(tmp_path)!r})")
+    for command in ("thucnews", "cail2019_scm"):
+        assert run(command, "--data", "hub", "--out", tmp_path / command, *FAST) == 0
+        assert sorted(row_of(tmp_path / command)["metrics"]) == ["acc", "acc_test"]
 
 
 def test_paddlenlp_that_cannot_be_reached_says_how_to_pass_files(
