@@ -71,7 +71,7 @@ def headline_figures(evidence: Evidence) -> dict[str, float]:
             name: last[name] for name in ("lm_loss", "lm_accuracy", "sop_loss", "sop_accuracy") if last.get(name) is not None
         }
     for score, _ in evidence.scores:
-        figures |= {f"{score['task']} {name}": value for name, value in score["mean"].items()}
+        figures |= {f"{_scored(score)} {name}": value for name, value in score["mean"].items()}
     return figures
 
 
@@ -86,10 +86,19 @@ def render(recipe: str, evidence: Evidence) -> str:
         *(html.section(f"Data set {path.name}", *_data_set(manifest)) for path, manifest in evidence.data_sets),
         html.section("Samples", *_samples(evidence)) if evidence.samples else "",
         *(html.section(f"Pretraining {training.folder.name}", *_training(training)) for training in evidence.trainings),
-        *(html.section(f"Score on {score['task']}", *_score(score, note)) for score, note in evidence.scores),
+        *(html.section(f"Score on {_scored(score)}", *_score(score, note)) for score, note in evidence.scores),
         html.section("Filled masks", *map(_filling, evidence.fillings)) if evidence.fillings else "",
         html.section("Steps", *_steps(evidence)),
         tag("footer", f"Made by Wordloom {__version__}. This page loads nothing from anywhere."),
+    )
+
+
+def _scored(score: Mapping[str, Any]) -> str:
+    """Return what a score is of: the task, and what it started from unless that is the usual."""
+    return (
+        str(score["task"])
+        if score.get("weights", "pretrained") == "pretrained"
+        else f"{score['task']}, {score['weights']} weights,"
     )
 
 
@@ -101,7 +110,7 @@ def _tiles(evidence: Evidence) -> Iterator[Html]:
         for name, mean in score["mean"].items():
             sd, count = score["sd"].get(name), len(score["seeds"])
             spread = f"± {sd:.3f} over {count} seeds" if sd is not None else "one seed"
-            yield tile(f"{mean:.3f}", f"{score['task']} {name}", f"{spread}; {note}" if note else spread)
+            yield tile(f"{mean:.3f}", f"{_scored(score)} {name}", f"{spread}; {note}" if note else spread)
     for training in evidence.trainings:
         if not training.evaluations:
             continue
