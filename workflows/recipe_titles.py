@@ -1,7 +1,7 @@
 """The recipe `titles`: what pretraining is worth where labels are few.
 
-The same network, the same tokenizer, the same 1,000 labelled titles, the same settings and seeds, once with pretrained weights and
-once with random ones. Both get the same grid of learning rates, so that the comparison is not one of a rate that suits one of them.
+The same network, tokenizer, 1,000 labelled titles, settings and seeds, once with pretrained weights and once with random ones. Both
+get the same learning rates, so that the comparison is not one of a rate that suits one of them.
 
 Corpora and titles are looked up as the commands do it: ``$WORDLOOM_DATA`` or ``./data`` holds the folders clue_small, wikipedia
 (Chinese) and thucnews_titles. They lie outside the recipe's folder, so a change of their files is noticed with ``--force`` only.

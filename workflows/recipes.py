@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from shards.errors import NotFoundError, unknown_name
+from workflows.recipe_titles import titles
 from workflows.steps import Step
 
 
@@ -112,7 +113,7 @@ def _package_folder(package: str, folder: str) -> Path:
 
 
 Recipe = Callable[[Path], tuple[Step, ...]]
-RECIPES: dict[str, Recipe] = {"quickstart": quickstart}
+RECIPES: dict[str, Recipe] = {"quickstart": quickstart, "titles": titles}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -98,7 +98,7 @@ def _scored(score: Mapping[str, Any]) -> str:
     return (
         str(score["task"])
         if score.get("weights", "pretrained") == "pretrained"
-        else f"{score['task']}, {score['weights']} weights,"
+        else f"{score['task']} ({score['weights']} weights)"
     )
 
 
