@@ -1,6 +1,6 @@
 """The recipe `titles`: what pretraining is worth where labels are few.
 
-The same network, tokenizer, 1,000 labelled titles, settings and seeds, once with pretrained weights and once with random ones. Both
+The same network, tokenizer, 1,000 labelled titles, settings and seeds, once with pretrained and once with random weights. Both
 get the same learning rates, so that the comparison is not one of a rate that suits one of them.
 
 Corpora and titles are looked up as the commands do it: ``$WORDLOOM_DATA`` or ``./data`` holds the folders clue_small, wikipedia

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from finetune.glue import _parser as glue_parser
+from finetune.thucnews import _parser as thucnews_parser
 from pipeline.build import build_parser as build_parser
 from pipeline.inspect import build_parser as inspect_parser
+from pipeline.vocab import build_parser as vocab_parser
 from pretrain.options import add_flags, config_from
 from shards.cli import new_parser
 from tests.helpers.commands import ROOT, error_of, flags, run
@@ -35,6 +37,8 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "pipeline.inspect": inspect_parser,
     "pretrain.run": pretrain_parser,
     "finetune.glue": glue_parser,
+    "finetune.thucnews": thucnews_parser,
+    "pipeline.vocab": vocab_parser,
 }
 
 
