@@ -31,8 +31,7 @@ from pretrain.bert import Embeddings, positions
 from pretrain.blocks import Block, Blocks, require_length
 from pretrain.config import ModelConfig
 from pretrain.cpu_kernels import PlacesOnCpu, recording
-from pretrain.emulate import matmul
-from pretrain.layers import GroupedLinear, LayerNorm, Linear, gelu, initial_weights, zeros
+from pretrain.layers import GroupedLinear, LayerNorm, Linear, gelu, initial_weights, linear_of_rows, zeros
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +86,8 @@ class Pointwise(nn.Layer):
         size = config.hidden_size
         self.weight = self.create_parameter([outputs, size, 1], attr=initial_weights(config, size))
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        return matmul(x_BLD, self.weight.squeeze(2), transpose_y=True)
+    def forward(self, x_BLD: Tensor, bias_M: Tensor) -> Tensor:
+        return linear_of_rows(x_BLD, self.weight.squeeze(2), bias_M)
 
 
 class SeparableConv(nn.Layer):
@@ -101,7 +100,7 @@ class SeparableConv(nn.Layer):
         self.bias = self.create_parameter([outputs], attr=zeros(), is_bias=True)
 
     def forward(self, x_BLD: Tensor, windows: Windows) -> Tensor:
-        return self.pointwise(self.depthwise(windows.hide_padding(x_BLD), windows)) + self.bias
+        return self.pointwise(self.depthwise(windows.hide_padding(x_BLD), windows), self.bias)
 
 
 class MixedAttention(nn.Layer):

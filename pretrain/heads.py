@@ -17,7 +17,7 @@ from pretrain.config import ModelConfig
 from pretrain.emulate import matmul
 from pretrain.encoders import build_encoder
 from pretrain.errors import ModelError
-from pretrain.layers import LayerNorm, Linear, dropout, gelu
+from pretrain.layers import LayerNorm, Linear, dropout, gelu, linear_of_rows
 
 POOLINGS = ("cls", "mean")
 _ACTIVATIONS = {"tanh": paddle.tanh, "gelu": gelu}
@@ -47,7 +47,7 @@ class MLMHead(nn.Layer):
 
     def forward(self, hidden_MD: Tensor, word_embeddings_VE: Tensor) -> Tensor:
         x_ME = self.layer_norm(gelu(self.transform(hidden_MD)))
-        return matmul(x_ME, word_embeddings_VE, transpose_y=True) + self.decoder_bias
+        return linear_of_rows(x_ME, word_embeddings_VE, self.decoder_bias)
 
 
 class TiedDecoder(nn.Layer):

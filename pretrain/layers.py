@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from pretrain.config import ModelConfig
-from pretrain.cpu_kernels import GeluOnCpu, LayerNormOnCpu, LinearOnCpu, as_rows, own_kernels, recording
+from pretrain.cpu_kernels import GeluOnCpu, LayerNormOnCpu, LinearOnCpu, as_rows, blocks, own_kernels, recording, tensor_of
 from pretrain.emulate import is_rounding, matmul
 
 _TRUNCATED_AT = 2.0  # standard deviations
@@ -48,11 +48,18 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is not None and recording(x):
-            return LinearOnCpu.apply(x, self.weight, self.bias)
+            return LinearOnCpu.apply(x, self.weight, self.bias, False)
         if is_rounding():
             y = matmul(x, self.weight)
             return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
+
+
+def linear_of_rows(x: Tensor, weight_FK: Tensor, bias_F: Tensor) -> Tensor:
+    """Return x @ weight_FKᵀ + bias_F: a linear layer whose weights are the rows of a table, as of tied embeddings."""
+    if recording(x):
+        return LinearOnCpu.apply(x, weight_FK, bias_F, True)
+    return matmul(x, weight_FK, transpose_y=True) + bias_F
 
 
 class GroupedLinear(nn.Layer):
@@ -123,5 +130,8 @@ def dropout(x: Tensor, rate: float, *, training: bool) -> Tensor:
     key = paddle.randint(0, 2**31 - 1, [4], dtype="int32").numpy()
     bits = np.random.SFC64(key.astype(np.uint32)).random_raw((count + 3) // 4).view(np.uint16)[:count]
     threshold = round(rate * 65536)
-    kept = np.multiply(bits >= threshold, np.float32(65536 / (65536 - threshold)), dtype=np.float32)
-    return x * paddle.to_tensor(kept.reshape(x.shape), dtype=x.dtype)
+    kept = np.empty(count, np.float64 if x.dtype == paddle.float64 else np.float32)
+    factor = kept.dtype.type(65536 / (65536 - threshold))
+    for part in blocks(kept):
+        np.multiply(bits[part] >= threshold, factor, out=kept[part], dtype=kept.dtype)
+    return x * tensor_of(kept, x)

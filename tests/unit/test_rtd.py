@@ -165,6 +165,8 @@ def test_detection_gives_the_generators_own_layers_no_gradient(shards: Path, tmp
     given = tensors(micro_batches(shards, tmp_path).make(0))
     ReplacedTokens().shares(model, given, (10, 0, 100)).rtd.backward()
     for name, parameter in model.named_parameters():
+        if name.endswith("k_proj.bias"):
+            continue  # adds the same to all scores of a row, which softmax does not see: its gradient is rounding
         reached = parameter.grad is not None and bool((parameter.grad != 0).any())
         if name.endswith("k_proj.bias"):  # a softmax does not see what all its scores have in common: 0 but for rounding
             continue
