@@ -21,14 +21,14 @@ _MASKED_SCORE = -1e4
 
 def split_heads(x_BLD: Tensor, head_size: int) -> Tensor:
     """Return x_BHNL."""
-    rows, length, hidden = x_BLD.shape
-    return x_BLD.transpose([0, 2, 1]).reshape([rows, hidden // head_size, head_size, length])
+    # 0 keeps a size and -1 follows from the others: in a static graph neither is known.
+    return x_BLD.transpose([0, 2, 1]).reshape([0, x_BLD.shape[2] // head_size, head_size, -1])
 
 
 def join_heads(x_BHNL: Tensor) -> Tensor:
     """Return x_BLD, undoing `split_heads`."""
-    rows, heads, head_size, length = x_BHNL.shape
-    x_BLD = x_BHNL.reshape([rows, heads * head_size, length]).transpose([0, 2, 1])
+    _, heads, head_size, _ = x_BHNL.shape
+    x_BLD = x_BHNL.reshape([0, heads * head_size, -1]).transpose([0, 2, 1])
     # A transpose is only a view; a linear layer, forward and backward, would copy it into order once each.
     return x_BLD.contiguous() if own_kernels(x_BLD) else x_BLD
 

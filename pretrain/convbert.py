@@ -51,12 +51,18 @@ class Windows:
 
     def places(self, x_BLD: Tensor, width: int) -> Iterator[Tensor]:
         """Yield, for each of the `width` places of the window, what every token finds there, [B, L, D]; zeros outside."""
-        length, reach = x_BLD.shape[1], width // 2
-        padded = F.pad(x_BLD, [reach, reach], data_format="NLC")
+        reach = width // 2
+        if paddle.in_dynamic_mode():
+            padded = F.pad(x_BLD, [reach, reach], data_format="NLC")
+        else:
+            # Not by an operator for padding: paddle2onnx pads another axis.
+            border = (x_BLD[:, :1] * 0).tile([1, reach, 1])
+            padded = paddle.concat([border, x_BLD, border], axis=1)
         if recording(padded) and not padded.stop_gradient:
             places = PlacesOnCpu.apply(padded, width)
         else:
-            places = tuple(padded[:, k : k + length] for k in range(width))
+            # Counted from the end: a static graph does not know the length.
+            places = tuple(padded[:, k : k + 1 - width or None] for k in range(width))
         for k, place_BLD in enumerate(places):
             yield place_BLD if self.same_KBL1 is None else place_BLD * self.same_KBL1[k]
 
@@ -75,7 +81,7 @@ class Depthwise(nn.Layer):
         # Weights are spread over the rows by a product: broadcasting, and its gradient above all, is slow on CPU.
         ones_BL1 = paddle.ones([*x_BLD.shape[:2], 1], dtype=x_BLD.dtype)
         spread = (paddle.matmul(ones_BL1, weight_D.unsqueeze(0)) for weight_D in weights_KD)
-        return paddle.add_n([place * weight for place, weight in zip(windows.places(x_BLD, width), spread, strict=True)])
+        return paddle.add_n(list(map(paddle.multiply, windows.places(x_BLD, width), spread)))
 
 
 class Pointwise(nn.Layer):
@@ -135,7 +141,7 @@ class MixedAttention(nn.Layer):
         spread = (paddle.matmul(weight_R1, ones_1N) for weight_R1 in kernel_RK.split(self._width, axis=1))
         values_BLM = windows.hide_padding(self.conv_out_layer(x_BLD))
         places = (place.reshape([-1, self._head_size]) for place in windows.places(values_BLM, self._width))
-        summed_RN = paddle.add_n([place * weight for place, weight in zip(places, spread, strict=True)])
+        summed_RN = paddle.add_n(list(map(paddle.multiply, places, spread)))
         return summed_RN.reshape([batch, length, -1])
 
 

@@ -1,4 +1,4 @@
-"""``python -m pretrain.export MODEL --to hf|paddlenlp --out DIR``: a model as other libraries load it."""
+"""``python -m pretrain.export MODEL --to hf|paddlenlp|inference --out DIR``: a model as other libraries load it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,18 @@ def _to_library(family: str) -> Callable[[SavedModel, Path], Outcome]:
     return write
 
 
+def _to_inference(saved: SavedModel, out: Path) -> Outcome:
+    from pretrain.inference import write_inference
+
+    return write_inference(saved, out)
+
+
 # --to NAME → what writes a model so
-TARGETS: Mapping[str, Callable[[SavedModel, Path], Outcome]] = {"hf": _to_library("hf"), "paddlenlp": _to_library("paddlenlp")}
+TARGETS: Mapping[str, Callable[[SavedModel, Path], Outcome]] = {
+    "hf": _to_library("hf"),
+    "paddlenlp": _to_library("paddlenlp"),
+    "inference": _to_inference,
+}
 
 
 def body(options: argparse.Namespace) -> Outcome:
@@ -57,7 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", metavar="MODEL", help="run, checkpoint, converted folder, or a folder of transformers or PaddleNLP"
     )
-    parser.add_argument("--to", required=True, choices=tuple(TARGETS), help="hf: transformers; paddlenlp: PaddleNLP")
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=tuple(TARGETS),
+        help="hf: transformers; paddlenlp: PaddleNLP; inference: a static graph, and ONNX",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make; must not be there yet")
     return parser
 

@@ -77,7 +77,7 @@ class RoFormer(nn.Layer):
         if config.embedding_size != config.hidden_size:
             self.embeddings_project = Linear(config.embedding_size, config.hidden_size, config)
         self.encoder = Blocks(config, _block)
-        self._tables = RotaryTables(config.num_heads, config.head_size)
+        self._tables = RotaryTables(config)
 
     def forward(
         self,

@@ -55,7 +55,7 @@ class RoFormerV2(nn.Layer):
         self.config = config
         self.embeddings = Embeddings(config)
         self.encoder = Blocks(config, _block)
-        self._tables = RotaryTables(config.num_heads, config.head_size)
+        self._tables = RotaryTables(config)
 
     def forward(
         self,

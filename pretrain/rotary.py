@@ -8,7 +8,9 @@ Legend: B rows of the batch, L padded length, D hidden size, H heads, N features
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 from pretrain.attention import join_heads, positions_within, score_mask, split_heads
+from pretrain.config import ModelConfig
 from pretrain.cpu_kernels import recording
 
 _ROTARY_BASE = 10000.0
@@ -76,40 +79,51 @@ class Attending:
 
 
 class RotaryTables:
-    """Makes what the blocks of a forward pass share; angles are kept by length."""
+    """Makes what the blocks of a forward pass share. The tables of the last batch's shape are kept."""
 
-    def __init__(self, num_heads: int, head_size: int) -> None:
-        self._num_heads, self._head_size = num_heads, head_size
-        self._angles_of: dict[int, npt.NDArray[np.float64]] = {}
+    def __init__(self, config: ModelConfig) -> None:
+        self._heads, self._head_size, self._max_positions = config.num_heads, config.head_size, config.max_positions
+        self._kept: dict[tuple[Any, ...], tuple[Rotation, Rotation]] = {}
 
     def __call__(self, x_BLD: Tensor, lengths_B: Tensor, documents_BL: Tensor | None = None) -> Attending:
-        batch, length = x_BLD.shape[0], x_BLD.shape[1]
-        heads, head_size = self._num_heads, self._head_size
-        if length not in self._angles_of:
-            self._angles_of[length] = rotary_angles(length, head_size)
-        angles_NL = self._angles_of[length]
-        swap = np.zeros((head_size, head_size), dtype=np.float32)
-        even = np.arange(0, head_size, 2)
-        swap[even, even + 1], swap[even + 1, even] = -1, 1
+        length = x_BLD.shape[1]
+        if not paddle.in_dynamic_mode():
+            # Batch and length are not known while a static graph is made: tables of all positions are cut and broadcast.
+            rotations = self._rotations(x_BLD.dtype, self._max_positions, lambda table_LN: _cut(table_LN, length))
+        elif documents_BL is not None:
+            places = positions_within(documents_BL).flatten()
+            rotations = self._rotations(
+                x_BLD.dtype, length, lambda table_LN: self._spread(paddle.gather(table_LN, places), x_BLD.shape)
+            )
+        else:
+            key = (x_BLD.shape[0], length, x_BLD.dtype, str(x_BLD.place))
+            if key not in self._kept:
+                batch = x_BLD.shape[0]
+                made = self._rotations(x_BLD.dtype, length, lambda table_LN: self._spread(table_LN.tile([batch, 1]), x_BLD.shape))
+                self._kept = {key: made}
+            rotations = self._kept[key]
+        mask_BHLL = score_mask(lengths_B, length, self._heads, x_BLD.dtype, documents_BL)
+        return Attending(of_queries=rotations[0], of_keys=rotations[1], mask_BHLL=mask_BHLL)
 
-        def table(values_NL: npt.NDArray[np.float64]) -> Tensor:
-            # Spread over rows and heads once: multiplying by a broadcast operand is ten times slower on CPU.
-            if documents_BL is not None:
-                places = positions_within(documents_BL).flatten()
-                rows = paddle.gather(paddle.to_tensor(values_NL.T, dtype=x_BLD.dtype), places)
-                table_BLN = rows.reshape([batch, length, head_size])
-                return table_BLN.transpose([0, 2, 1]).unsqueeze(1).tile([1, heads, 1, 1])
-            return paddle.to_tensor(values_NL, dtype=x_BLD.dtype).reshape([1, 1, head_size, length]).tile([batch, heads, 1, 1])
+    def _spread(self, rows_RN: Tensor, shape: list[int]) -> Tensor:
+        # Spread over heads once: multiplying by a broadcast operand is ten times slower on CPU.
+        table_BLN = rows_RN.reshape([shape[0], shape[1], self._head_size])
+        return table_BLN.transpose([0, 2, 1]).unsqueeze(1).tile([1, self._heads, 1, 1])
+
+    def _rotations(self, dtype: paddle.dtype, length: int, spread: Callable[[Tensor], Tensor]) -> tuple[Rotation, Rotation]:
+        """Return the rotations of queries and of keys; `spread` brings a table_LN to the shape of heads."""
+        angles_NL = rotary_angles(length, self._head_size)
+        swap = np.zeros((self._head_size, self._head_size), dtype=np.float32)
+        even = np.arange(0, self._head_size, 2)
+        swap[even, even + 1], swap[even + 1, even] = -1, 1
+        swap_NN = paddle.to_tensor(swap, dtype=dtype)
 
         def rotation(factor: float) -> Rotation:
-            return Rotation(
-                cos_BHNL=table(np.cos(angles_NL) * factor),
-                sin_BHNL=table(np.sin(angles_NL) * factor),
-                swap_NN=paddle.to_tensor(swap, dtype=x_BLD.dtype),
-            )
+            cos, sin = (paddle.to_tensor(turn(angles_NL.T) * factor, dtype=dtype) for turn in (np.cos, np.sin))
+            return Rotation(cos_BHNL=spread(cos), sin_BHNL=spread(sin), swap_NN=swap_NN)
 
-        return Attending(
-            of_queries=rotation(head_size**-0.5),
-            of_keys=rotation(1.0),
-            mask_BHLL=score_mask(lengths_B, length, heads, x_BLD.dtype, documents_BL),
-        )
+        return rotation(self._head_size**-0.5), rotation(1.0)
+
+
+def _cut(table_LN: Tensor, length: int) -> Tensor:
+    return table_LN[:length].transpose([1, 0]).unsqueeze([0, 1])
