@@ -191,7 +191,8 @@ def _train_here(
         hint = f"saved {result.checkpoint.path}; go on with: {resuming_command(arguments)}"
         raise cli.Interrupted(result.stopped_by, hint)
     if world.is_first:
-        end_run(plan.folder, {**record, "checkpoint_fingerprint": result.checkpoint.fingerprint}, result.figures)
+        ended = {"schedule": asdict(trainer.schedule), "checkpoint_fingerprint": result.checkpoint.fingerprint}
+        end_run(plan.folder, {**record, **ended}, result.figures)
         say(f"finished: {result.checkpoint.path}, fingerprint {result.checkpoint.fingerprint[:8]}")
     outputs = (str(plan.folder), str(result.checkpoint.path))
     return cli.Outcome(fingerprint=result.checkpoint.fingerprint, outputs=outputs, figures=result.figures)

@@ -24,6 +24,7 @@ def list_runs(out: Path) -> list[dict[str, Any]]:
 
 
 def _row(folder: Path) -> dict[str, Any]:
+    from pretrain.budget import UNBOUNDED_STEPS
     from pretrain.checkpoint import list_checkpoints, step_of
     from pretrain.errors import RunStateError
     from pretrain.log_line import METRICS, read_metrics
@@ -37,12 +38,13 @@ def _row(folder: Path) -> dict[str, Any]:
     except RunStateError as error:
         return row | {"state": "unreadable", "error": str(error)}
     last: dict[str, Any] = next((r for r in reversed(read_metrics(folder)) if "loss" in r), {})
+    max_steps = record.get("schedule", {}).get("max_steps")
     stopped = record.get("state") == RUNNING and is_alive(record) is False
     return row | {
         "state": "stopped" if stopped else record.get("state"),
         "model": record.get("model"),
         "step": max(last.get("step", 0), *(step_of(p) or 0 for p in list_checkpoints(folder)[:1]), 0),
-        "max_steps": record.get("schedule", {}).get("max_steps"),
+        "max_steps": None if max_steps == UNBOUNDED_STEPS else max_steps,
         "loss": last.get("loss"),
         "data": ", ".join(str(d.get("name")) for d in record.get("data", [])),
         "error": record.get("error"),

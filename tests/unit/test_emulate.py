@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_gradients_are_rounded_underflow_and_overflow() -> None:
     )
 
 
-def outputs(level: str, dtype: str) -> Any:
+def outputs(level: str, dtype: str, *, backward: bool = False, prepare: Callable[[Any], Any] | None = None) -> Any:
     import paddle
 
     from pretrain.heads import PretrainingModel
@@ -63,10 +64,36 @@ def outputs(level: str, dtype: str) -> Any:
     network = PretrainingModel(tiny_network(dropout=0.0))
     precision = Precision(TrainConfig(amp=level, amp_dtype=dtype, amp_emulate=level != "off"), on_gpu=False)
     precision.prepare(network)
+    if prepare is not None:
+        prepare(network)
     ids = paddle.to_tensor(np.arange(5, 21).reshape(2, 8), dtype="int64")
     with precision.forward():
         logits, _ = network(ids, paddle.zeros_like(ids), paddle.full([2], 8, "int64"), paddle.to_tensor([1, 9]))
+    if backward:
+        logits.sum().backward()
+        return {name: p.grad.numpy() for name, p in network.named_parameters() if p.grad is not None}
     return logits.numpy()
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_every_product_of_the_network_is_rounded(monkeypatch: pytest.MonkeyPatch, backward: bool) -> None:
+    """Also when gradients are wanted, which is when the own kernels for CPU would compute in float32."""
+    from pretrain import emulate
+
+    rounded, seen = emulate.rounded, []
+    monkeypatch.setattr(emulate, "rounded", lambda x: seen.append(x) or rounded(x))
+    outputs("O1", "float16", backward=backward)
+    # Two layers of six linear layers and two products of attention; pooler, two heads, vocabulary. Two operands, one result.
+    assert len(seen) == 3 * (2 * 8 + 4)
+
+
+def test_a_recomputed_block_is_rounded_both_times() -> None:
+    from pretrain.recompute import recompute_blocks
+
+    plain = outputs("O1", "float16", backward=True)
+    again = outputs("O1", "float16", backward=True, prepare=recompute_blocks)
+    assert plain.keys() == again.keys()
+    assert all((plain[name] == again[name]).all() for name in plain)
 
 
 def test_levels_differ_a_little_from_float32_and_from_each_other() -> None:
