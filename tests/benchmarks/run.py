@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.benchmarks.builds import Setting, memory, scaling, speed
 from tests.benchmarks.four_tokenizers import four_tokenizers
 from tests.benchmarks.measure import ROOT, Figure
+from tests.benchmarks.steps import steps
 from tests.benchmarks.word_boundaries import word_boundaries
 
 BENCHMARKS: dict[str, Callable[[Setting], list[Figure]]] = {
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Figure]]] = {
     "memory": memory,
     "tokenizers": four_tokenizers,
     "boundaries": word_boundaries,
+    "step": steps,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 
