@@ -92,7 +92,7 @@ def read_config(folder: Path, family: str) -> tuple[ModelConfig, str | None]:
         raise ModelError(
             "hidden_act is not what this network has", where=path, expected=activation, got=repr(content["hidden_act"])
         )
-    if absent := [key for key in _NEEDED if key not in content]:
+    if absent := [key for key in _NEEDED if content.get(key) is None]:
         raise ModelError(f"key {absent[0]!r} is missing", where=path)
     return _translated(content, known, architecture, family, path), _class_of(content, path)
 
