@@ -157,14 +157,17 @@ def test_what_fills_no_masks_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_classifier_takes_a_published_encoder(place: Path) -> None:
     start_paddle()
-    from  import load_encoder
-    from pretrain.heads import SequenceClassifier
+    from finetune.initial import choose_start
+    from finetune.networks import build_network
+    from finetune.settings import Settings
+    from finetune.tasks import find_task
     from pretrain.weights import named_weights
 
-    saved = resolve_model(place / "hf")
-    classifier = SequenceClassifier(saved.config, num_classes=2)
-    load_encoder(classifier, saved)
-    loaded = named_weights(classifier)
-    for name, array in saved.weights().items():
+    said: list[str] = []
+    settings = Settings(epochs=1, batch_size=4, learning_rate=1e-4, max_seq_len=16)
+    network = build_network(find_task("SST-2"), choose_start(model=str(place / "hf")), settings, say=said.append)
+    loaded = named_weights(network)
+    for name, array in resolve_model(place / "hf").weights().items():
         if name.startswith("roformer."):
             np.testing.assert_array_equal(loaded[name], array)
+    assert said == ["the checkpoint has no pooler: it starts from random weights, as the head does"]
