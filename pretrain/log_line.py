@@ -8,6 +8,7 @@ evaluation). On resume it is cut back to the checkpoint's step, so that each ste
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,8 +22,9 @@ from pretrain.step_records import append_record, cut_records, read_records
 class StepRecord:
     """One log line. Losses are token-weighted means over the window since the last line and over all ranks.
 
-    data_wait_share: part of the window's wall-clock time in which training waited for a batch, in [0, 1]. rtd_loss: None, and
-    nowhere to be seen, unless replaced tokens are to be detected.
+    data_wait_share: part of the window's wall-clock time in which training waited for a batch, in [0, 1]. memory_mb: the most
+    that the first rank has held so far, in 10⁶ bytes; mfu: see `pretrain.utilisation`, None where the peak is not known.
+    rtd_loss: None, and nowhere to be seen, unless replaced tokens are to be detected.
     """
 
     step: int
@@ -37,16 +39,26 @@ class StepRecord:
     samples_per_s: float
     tokens_per_s: float
     data_wait_share: float
+    memory_mb: float
+    mfu: float | None = None
     rtd_loss: float | None = None
 
     def line(self) -> str:
         """Return the line without its time stamp."""
         return (
-            f"global step {self.step}, loss: {self.loss:.9f}, lm_loss: {self.lm_loss:.6f}, sop_loss: {self.sop_loss:.6f}, "
-            f"speed: {self.steps_per_s:.2f} steps/s, ips: {self.samples_per_s:.2f} seqs/s, learning rate: {self.lr:.5e}, "
-            f"loss_scaling: {self.loss_scaling}, num_good_steps: {self.num_good_steps}, num_bad_steps: {self.num_bad_steps}, "
-            f"tokens_per_s: {self.tokens_per_s:.0f}, data_wait: {100 * self.data_wait_share:.1f}%"
-        ) + ("" if self.rtd_loss is None else f", rtd_loss: {self.rtd_loss:.6f}")
+            (
+                f"global step {self.step}, loss: {self.loss:.9f}, lm_loss: {self.lm_loss:.6f}, sop_loss: {self.sop_loss:.6f}, "
+                f"speed: {self.steps_per_s:.2f} steps/s, ips: {self.samples_per_s:.2f} seqs/s, learning rate: {self.lr:.5e}, "
+                f"loss_scaling: {self.loss_scaling}, num_good_steps: {self.num_good_steps}, num_bad_steps: {self.num_bad_steps}, "
+                f"tokens_per_s: {self.tokens_per_s:.0f}, data_wait: {100 * self.data_wait_share:.1f}%, "
+                f"memory: {self.memory_mb:.0f} MB"
+            )
+            + self._mfu()
+            + ("" if self.rtd_loss is None else f", rtd_loss: {self.rtd_loss:.6f}")
+        )
+
+    def _mfu(self) -> str:
+        return "" if self.mfu is None else f", mfu: {100 * self.mfu:.1f}%"
 
     def to_json(self) -> dict[str, Any]:
         """Return the record for metrics.jsonl. A loss that is not finite (no step of the window had one) is null there."""
@@ -61,7 +73,10 @@ def stamped(text: str, when: datetime) -> str:
 
 def say(text: str) -> None:
     """Print a line of the log, with the time, at once."""
-    print(stamped(text, datetime.now()), flush=True)
+    from tqdm import tqdm
+
+    tqdm.write(stamped(text, datetime.now()), file=sys.stdout)  # which keeps a bar on the same terminal out of the line
+    sys.stdout.flush()
 
 
 def append_metrics(run: Path, record: dict[str, Any]) -> None:

@@ -79,6 +79,7 @@ class TrainConfig:
     workers: int = 1
     sharding: int = 0
     recompute: bool = False
+    peak_flops: float | None = None
     patience: int | None = None
     probe: str | None = None
     probe_steps: int | None = None
@@ -108,6 +109,8 @@ class TrainConfig:
         for rate in (self.mask_rate, self.last_mask_rate):
             if rate is not None and not 0.0 < rate < 1.0:
                 raise UsageError(f"--mask-rate must lie between 0 and 1, got {rate}")
+        if self.peak_flops is not None and not (math.isfinite(self.peak_flops) and self.peak_flops > 0):
+            raise UsageError(f"--peak-flops must be positive, got {self.peak_flops}")
         if not 1 <= self.ngrams <= MAX_NGRAM:
             raise UsageError(f"--ngrams must be 1 to {MAX_NGRAM}, got {self.ngrams}")
         if self.mix is not None:
@@ -389,6 +392,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--sharding", type=int, default=default.sharding, metavar="STAGE",
         help="1: each process keeps the optimizer state of its own share of the weights; 0: of all",
+    )  # fmt: skip
+    run.add_argument(
+        "--peak-flops", type=float, metavar="N", default=derived,
+        help="operations a second that all devices together can do, for MFU (default: measured on CPU, unknown on GPU)",
     )  # fmt: skip
     run.add_argument(
         "--recompute",

@@ -31,6 +31,7 @@ from pretrain.epoch_check import EpochCheck
 from pretrain.evaluate import Evaluation, Evaluator
 from pretrain.loader import PACKING_KEYS, Loader
 from pretrain.objectives import objective_of
+from pretrain.observers import Observers
 from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
 from pretrain.plan import Start, TrainingPlan
@@ -43,6 +44,7 @@ from pretrain.sharding import Sharding
 from pretrain.spikes import with_loss
 from pretrain.train_state import TrainState, Window
 from pretrain.trouble import Trouble, Verdict
+from pretrain.utilisation import Work, find_peak, peak_memory_bytes, weight_shapes
 from pretrain.weights import load_into, named_weights
 from shards.counter import Purpose, fold
 
@@ -130,6 +132,9 @@ class Trainer:
         self._last_record: log_line.StepRecord | None = None
         self._watch = Stopwatch()
         self._checkpoint = start.checkpoint
+        self.observers = Observers(plan.folder, step=self.state.step, last_step=self.schedule.max_steps, active=world.is_first)
+        self._work = Work.of(weight_shapes(self.network))
+        self.peak = find_peak(config.peak_flops, processes=world.size, on_gpu=on_gpu)
 
     def _load(self, start: Start) -> None:
         if start.checkpoint is not None:
@@ -160,6 +165,7 @@ class Trainer:
             self._watch.restart(loader.wait_s)
             while self.state.step < self.schedule.max_steps and stopped_by is None and not self._is_exhausted:
                 stopped_by = self._step(loader, stop)
+                self.observers.advance(self.schedule.max_steps, self._last_record.loss if self._last_record is not None else None)
                 if budget is not None and self.state.horizon is None:
                     self._plan_horizon(budget)
                 step, last_step = self.state.step, self.schedule.max_steps
@@ -186,6 +192,7 @@ class Trainer:
         finally:
             self._probes.give_up()
             loader.close()
+            self.observers.close()
         assert checkpoint is not None
         figures = self._figures(steps=self.state.step - first_step, elapsed_s=time.perf_counter() - begun, wait_s=loader.wait_s)
         return Result(step=self.state.step, checkpoint=checkpoint, stopped_by=stopped_by, figures=figures)
@@ -331,6 +338,8 @@ class Trainer:
 
     def _log(self, loader: Loader) -> None:
         state, watch = self.state, self._watch
+        operations = self._work.operations(tokens=watch.tokens, samples=watch.samples, masked=state.window.lm_count)
+        peak = self.peak.flops_per_s
         record = log_line.StepRecord(
             step=state.step,
             loss=state.window.lm_loss + state.window.sop_loss + RTD_WEIGHT * state.window.rtd_loss,
@@ -344,6 +353,8 @@ class Trainer:
             samples_per_s=watch.samples / watch.elapsed_s,
             tokens_per_s=watch.tokens / watch.elapsed_s,
             data_wait_share=watch.wait_share(loader.wait_s),
+            mfu=None if peak is None else operations / watch.elapsed_s / peak,
+            memory_mb=peak_memory_bytes(on_gpu=self._on_gpu) / 1e6,
             rtd_loss=state.window.rtd_loss if self.plan.config.rtd else None,
         )
         self._last_record = record
@@ -351,6 +362,7 @@ class Trainer:
         if self.world.is_first:
             log_line.say(record.line())
             log_line.append_metrics(self.plan.folder, record.to_json())
+            self.observers.note("train", state.step, record.to_json())
         watch.restart(loader.wait_s)
 
     def _evaluate(self) -> None:
@@ -366,6 +378,7 @@ class Trainer:
         if self.world.is_first:
             log_line.say(evaluation.line(self.state.step))
             log_line.append_metrics(self.plan.folder, {"step": self.state.step, "eval": evaluation.to_json()})
+            self.observers.note("eval", self.state.step, evaluation.to_json())
 
     def _save(self) -> None:
         """Copy the training state to host memory; the first rank has it written while training goes on."""

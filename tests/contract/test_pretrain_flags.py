@@ -20,7 +20,7 @@ def test_flags_of_run() -> None:
         "--amp", "--amp-dtype", "--amp-emulate", "--bins", "--cooldown-from", "--corruption", "--debug", "--device",
         "--eval-steps", "--global-batch", "--grad-clip", "--help", "--init", "--json", "--keep", "--logging-steps",
         "--lr-schedule", "--mask-rate", "--max-hours", "--max-lr", "--max-steps", "--micro-batch", "--min-lr", "--mix",
-        "--model", "--name", "--ngrams", "--no-verify", "--nproc", "--objective", "--out", "--packing", "--patience", "--probe",
+        "--model", "--name", "--ngrams", "--no-verify", "--nproc", "--objective", "--out", "--packing", "--patience", "--peak-flops", "--probe",
         "--probe-steps", "--recompute", "--resume", "--rollback-on-spike", "--save-steps", "--seed", "--sharding", "--shards",
         "--shuffle-block", "--skip-samples", "--spike-threshold", "--stage-shards", "--stages", "--warmup-steps",
         "--weight-decay", "--workers",
@@ -33,7 +33,7 @@ def test_defaults_of_run() -> None:
         max_lr=1e-4, min_lr=1e-5, warmup_steps=None, lr_schedule="linear", weight_decay=0.01, grad_clip=1.0, mask_rate=0.15,
         last_mask_rate=None, ngrams=1, corruption="token", mix=None, bins=1, packing=False, shuffle_block=None, skip_samples=None,
         seed=0, logging_steps=20, eval_steps=1000, save_steps=1000, keep=3, name=None, out="runs/", resume="auto", device="auto",
-        nproc=1, workers=1, sharding=0, recompute=False, patience=None, probe=None, probe_steps=None, verify=True, amp="off", amp_dtype="bfloat16", amp_emulate=False,
+        nproc=1, workers=1, sharding=0, recompute=False, peak_flops=None, patience=None, probe=None, probe_steps=None, verify=True, amp="off", amp_dtype="bfloat16", amp_emulate=False,
         spike_threshold=8.0, rollback_on_spike=0, max_hours=None, cooldown_from=None,
         stages=None, stage_shards=None,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from tests.helpers.tiny_training import tiny_network, write_initial_checkpoint
 LINE = re.compile(
     r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] \[    INFO\] - global step \d+, loss: \d+\.\d{9}, lm_loss: \d+\.\d{6}, "
     r"sop_loss: \d+\.\d{6}, speed: \d+\.\d\d steps/s, ips: \d+\.\d\d seqs/s, learning rate: \d\.\d{5}e-\d\d, "
-    r"loss_scaling: 1\.0, num_good_steps: \d+, num_bad_steps: 0, tokens_per_s: \d+, data_wait: \d+\.\d%"
+    r"loss_scaling: 1\.0, num_good_steps: \d+, num_bad_steps: 0, tokens_per_s: \d+, data_wait: \d+\.\d%, memory: \d+ MB, mfu: \d+\.\d%"
 )
 
 
@@ -89,6 +89,17 @@ def test_the_records_say_the_same(place: Path, finished: tuple[dict[str, object]
     assert [("eval" in r, r["step"]) for r in read_metrics(place / "runs" / "one")] == [
         (False, 2), (True, 3), (False, 4), (False, 6), (True, 6),
     ]  # fmt: skip
+
+
+def test_dashboards_show_the_same_numbers(place: Path, finished: tuple[dict[str, object], str]) -> None:
+    pytest.importorskip("visualdl")
+    from visualdl import LogReader
+
+    run_folder = place / "runs" / "one"
+    (file,) = (run_folder / "dashboard").iterdir()
+    shown = {(item.id, round(item.value, 5)) for item in LogReader(file_path=str(file)).get_data("scalar", "train/loss")}
+    assert shown == {(r["step"], round(r["loss"], 5)) for r in read_metrics(run_folder) if "eval" not in r}
+    assert "dashboard: visualdl --logdir runs/one/dashboard" in finished[1]
 
 
 def test_runs_lists_it(place: Path, finished: tuple[dict[str, object], str]) -> None:

@@ -101,7 +101,7 @@ def test_rates_of_no_known_shape_are_said_to_fit_none() -> None:
 def record(step: int, **changes: float) -> StepRecord:
     values: dict[str, float] = {
         "loss": 2.0, "lm_loss": 1.5, "sop_loss": 0.5, "lr": 1e-4, "loss_scaling": 1.0, "num_good_steps": step, "num_bad_steps": 0,
-        "steps_per_s": 2.0, "samples_per_s": 64.0, "tokens_per_s": 8192.0, "data_wait_share": 0.0, **changes,
+        "steps_per_s": 2.0, "samples_per_s": 64.0, "tokens_per_s": 8192.0, "data_wait_share": 0.0, "memory_mb": 100.0, **changes,
     }  # fmt: skip
     return StepRecord(step=step, **values)  # type: ignore[arg-type]
 

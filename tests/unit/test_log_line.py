@@ -20,12 +20,13 @@ PUBLISHED = (
 RECORD = StepRecord(
     step=170100, loss=2.651634932, lm_loss=2.603405, sop_loss=0.048229, lr=6.66465e-05, loss_scaling=137438.96875,
     num_good_steps=356, num_bad_steps=0, steps_per_s=1.06, samples_per_s=271.68, tokens_per_s=139100.4, data_wait_share=0.0042,
+    memory_mb=1234.4,
 )  # fmt: skip
 
 
 def test_line_begins_with_the_published_line_and_ends_with_our_fields() -> None:
     line = stamped(RECORD.line(), datetime(2022, 2, 5, 16, 5, 59, 67_000))
-    assert line == PUBLISHED + ", tokens_per_s: 139100, data_wait: 0.4%"
+    assert line == PUBLISHED + ", tokens_per_s: 139100, data_wait: 0.4%, memory: 1234 MB"
 
 
 def test_without_mixed_precision_and_sentence_order_the_fields_stay() -> None:
@@ -40,11 +41,16 @@ def test_the_loss_of_replaced_tokens_stands_last_where_there_is_one() -> None:
     assert record.to_json() == RECORD.to_json() | {"rtd_loss": 0.25}
 
 
+def test_utilisation_is_shown_where_the_peak_is_known() -> None:
+    assert replace(RECORD, mfu=0.3125).line() == RECORD.line() + ", mfu: 31.2%"
+    assert replace(RECORD, mfu=0.3125).to_json() == RECORD.to_json() | {"mfu": 0.3125}
+
+
 def test_metrics_have_the_documented_keys(tmp_path: Path) -> None:
     append_metrics(tmp_path, RECORD.to_json())
     assert set(json.loads((tmp_path / METRICS).read_text())) == {
         "step", "loss", "lm_loss", "sop_loss", "lr", "loss_scaling", "num_good_steps", "num_bad_steps", "steps_per_s",
-        "samples_per_s", "tokens_per_s", "data_wait_share",
+        "samples_per_s", "tokens_per_s", "data_wait_share", "memory_mb",
     }  # fmt: skip
 
 
