@@ -197,6 +197,21 @@ def test_a_model_that_is_not_whole_is_refused(damage: str, tmp_path: Path, capfd
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_transformers_without_tokenizer_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from pretrain.export import main as export
+
+    assert export([str(Path("runs/toy")), "--to", "hf", "--out", str(tmp_path / "hf")]) == 0
+    for path in (tmp_path / "hf").iterdir():
+        if path.name not in ("config.json", "model.safetensors"):
+            path.unlink()
+    write(tmp_path / "titles", **TITLES)
+    options = ["--data-dir", tmp_path / "titles", "--model", tmp_path / "hf", "--out", tmp_path / "out", *FAST]
+    capfd.readouterr()
+    assert run("thucnews", *options) > 1
+    assert "no tokenizer here" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_that_paddlenlp_downloaded_are_read_by_our_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("paddlenlp") is None:
         pytest.skip("paddlenlp is not installed")
