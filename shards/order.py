@@ -49,9 +49,16 @@ class Permutation:
         left, right = x >> right_bits, x & _ones(right_bits)
         for key in self._round_keys:
             # The halves change places every round; with an odd number of bits so do their widths.
-            left, right = right, left ^ (fold_each(key, right) & _ones(left_bits))
+            left, right = right, left ^ (_mixed(key, right, right_bits) & _ones(left_bits))
             left_bits, right_bits = right_bits, left_bits
         return (left << right_bits) | right
+
+
+def _mixed(key: int, halves: U64, bits: np.uint64) -> U64:
+    """Return `fold_each` of halves of so many bits; where there are more of them than different ones, each is folded once."""
+    if len(halves) >> int(bits) < 2:
+        return fold_each(key, halves)
+    return fold_each(key, np.arange(1 << int(bits), dtype=np.uint64))[halves.astype(np.intp)]
 
 
 def _ones(bits: np.uint64) -> np.uint64:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.benchmarks.builds import Setting, memory, scaling, speed
 from tests.benchmarks.four_tokenizers import four_tokenizers
+from tests.benchmarks.loading import loader, seek
 from tests.benchmarks.measure import ROOT, Figure
 from tests.benchmarks.steps import steps
 from tests.benchmarks.word_boundaries import word_boundaries
@@ -31,6 +32,8 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Figure]]] = {
     "tokenizers": four_tokenizers,
     "boundaries": word_boundaries,
     "step": steps,
+    "loader": loader,
+    "seek": seek,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 
