@@ -57,6 +57,8 @@ def local_copy(url: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if (needed := sum(files.values())) > (free := shutil.disk_usage(folder).free):
         raise StorageError(f"no room for a copy of {url}", where=folder, expected=f"{needed:,} bytes", got=f"{free:,} free")
+    if files:
+        print(f"{url}: fetching {len(files)} files, {needed:,} bytes, to {folder}", flush=True)
     fs, root = connect(url)
     for file in files:
         _fetch(fs, f"{root}/{file}", folder / file, _files(manifest)[file])
