@@ -127,7 +127,7 @@ def test_training_is_resumed_to_the_same_bytes_and_replayed(tmp_path: Path, way:
         for found, expected in zip(replay_step(recorded, step), batches, strict=True):
             for name in found.arrays:
                 np.testing.assert_array_equal(found.arrays[name], expected[name], err_msg=name)
-    assert any(line.startswith("packing: ") and "rows of 32 tokens" in line for line in describe(again.batches.sampler))
+    assert any(line.startswith("packing: ") and "rows of 32 tokens" in line for line in describe(again.batches.sampler_of(8)))
 
 
 def recorded_run(plan: Any) -> Path:
