@@ -135,6 +135,8 @@ class TrainConfig:
 
     def _check_together(self) -> None:
         """Raise UsageError for options that are of no use beside each other."""
+        if self.last_mask_rate is not None and self.max_hours is not None:
+            raise UsageError("--mask-rate FIRST:LAST goes by the last step, and with --max-hours that is not known beforehand")
         if self.stages is not None:
             sections_of(self.stage_list())
             for name in ("max_steps", "max_hours", "cooldown_from"):

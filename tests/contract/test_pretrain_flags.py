@@ -59,6 +59,13 @@ def test_flags_of_verify_resume_are_those_of_run_and_two() -> None:
     [
         (["--global-batch", "0"], "--global-batch must be at least 1, got 0"),
         (["--mask-rate", "1.5"], "--mask-rate.*1.5"),
+        (["--mask-rate", "0.3:0"], "--mask-rate.*0.0"),
+        (["--mask-rate", "0.3:x"], "--mask-rate.*'0.3:x'"),
+        (["--mask-rate", "0.3:0.1", "--max-hours", "1"], "--max-hours"),
+        (["--mix", "a=0"], "--mix.*'a=0'"),
+        (["--ngrams", "9"], "--ngrams.*9"),
+        (["--bins", "0"], "--bins.*0"),
+        (["--packing", "--shuffle-block", "4"], "--packing and --shuffle-block"),
         (["--name", "../up"], "--name.*'../up'"),
         (["--grad-clip", "-1"], "--grad-clip.*-1"),
         (["--weight-decay", "nan"], "--weight-decay.*nan"),
