@@ -160,7 +160,7 @@ COMMANDS = (
 )  # fmt: skip
 COMMANDS += ("finetune.predict", "finetune.table")
 COMMANDS += ("pretrain.autopsy", "pretrain.plot", "pretrain.replay", "pretrain.verify_resume", "pretrain.verify_child")
-COMMANDS += ("pretrain.convert", "pretrain.export", "pretrain.compare")
+COMMANDS += ("pretrain.convert", "pretrain.export", "pretrain.compare", "pretrain.loss_by")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
