@@ -146,7 +146,9 @@ def require_continues(saved: TrainState, now: TrainState, *, where: object) -> N
     """Raise MismatchError, printing both values, unless training as set up `now` is the training that wrote `saved`."""
     hint = "Give the original value, or start another run: --name OTHER"
     if saved.tokenizer_hash != now.tokenizer_hash:
-        raise MismatchError("the tokenizer is another one", where=where, expected=saved.tokenizer_hash, got=now.tokenizer_hash)
+        raise MismatchError(
+            "the tokenizer is another one", where=where, expected=_tokenizer(saved), got=_tokenizer(now), hint=hint
+        )
     if [d.fingerprint for d in saved.data] != [d.fingerprint for d in now.data]:
         raise MismatchError(
             "the data is not the data this run was trained on", where=where,
@@ -178,6 +180,12 @@ def require_coolable(saved: TrainState, now: Schedule, *, where: object) -> None
             "the checkpoint does not stand at the highest learning rate", where=where,
             expected=f"a step from {before.warmup_steps} to {before.last_full_step}", got=saved.step,
         )  # fmt: skip
+
+
+def _tokenizer(state: TrainState) -> str:
+    network = state.training.get("model")
+    size = network.get("vocab_size") if isinstance(network, Mapping) else "unknown"
+    return f"{state.tokenizer_hash} of {size} tokens"
 
 
 def _describe(data: Sequence[DataIdentity]) -> str:

@@ -17,7 +17,7 @@ from shards.errors import UsageError
 from tests.helpers.commands import ROOT
 from tests.helpers.tiny_data import write_tiny_data
 from tests.helpers.tiny_training import new_trainer, tiny_config, tiny_network, tiny_plan
-from tests.helpers.two_ranks import STEPS, elastic_plan, stop_at, with_digests
+from tests.helpers.two_ranks import STEPS, elastic_plan, stop_at, together, with_digests
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,28 @@ def test_one_process_then_two_then_one_see_the_batches_of_one(shards: Path, out:
     trainer = with_digests(new_trainer(elastic_plan(shards, out)), later)
     assert trainer.state.step == 5
     trainer.run()
-    ranks: list[dict[str, list[str]]] = [json.loads((out / f"elastic-{rank}.json").read_text()) for rank in (0, 1)]
-    assert [list(seen) for seen in ranks] == [["3", "4", "5"]] * 2
-    together = {step: ranks[0][str(step)] + ranks[1][str(step)] for step in (3, 4, 5)}
-    assert together | later == {step: digests for step, digests in alone.items() if step > 2}
+    of_two = together(out, 2)
+    assert list(of_two) == [3, 4, 5]
+    assert of_two | later == {step: digests for step, digests in alone.items() if step > 2}
     assert all(len(digests) == len(set(digests)) == 8 for digests in alone.values())
+
+
+@pytest.mark.slow
+def test_one_process_two_four_and_one_again_see_the_batches_of_one(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: dict[int, list[str]] = {}
+    with_digests(new_trainer(elastic_plan(shards, tmp_path / "alone")), alone).run()
+    seen: dict[int, list[str]] = {}
+    first = with_digests(new_trainer(elastic_plan(shards, tmp_path)), seen)
+    first.run(stop_at(first, 2))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for ranks, step in ((2, 4), (4, 6)):
+        arguments = [str(shards), str(tmp_path), str(step)]
+        assert launch(arguments, processes=ranks, module="tests.helpers.two_ranks") == 0
+        seen |= together(tmp_path, ranks)
+    with_digests(new_trainer(elastic_plan(shards, tmp_path)), seen).run()
+    assert seen == alone and list(seen) == list(range(1, STEPS + 1))
 
 
 def gradients(

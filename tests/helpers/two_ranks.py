@@ -1,4 +1,7 @@
-"""What `tests/determinism/test_two_ranks.py` has two processes do together: ``python -m tests.helpers.two_ranks SHARDS OUT``."""
+"""What `tests/determinism/test_two_ranks.py` has processes do together: ``python -m tests.helpers.two_ranks SHARDS OUT [STEP]``.
+
+With a STEP, they only go on with the elastic run, and end it there.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,20 @@ def elastic_plan(shards: Path, out: Path) -> TrainingPlan:
     return tiny_plan(tiny_config(shards, out, name="elastic", max_steps=STEPS, save_steps=100, micro_batch=1, eval_steps=100))
 
 
+def _elastic(shards: Path, out: Path, world: World, step: int) -> None:
+    """Go on with the elastic run to the end of `step`, and write what this rank's samples looked like."""
+    seen: dict[int, list[str]] = {}
+    trainer = with_digests(new_trainer(elastic_plan(shards, out), world=world), seen)
+    trainer.run(stop_at(trainer, step))
+    (out / f"elastic-{world.size}-{world.rank}.json").write_text(json.dumps(seen))
+
+
+def together(out: Path, ranks: int) -> dict[int, list[str]]:
+    """Return what the samples of each step looked like to all ranks of `_elastic`, in order."""
+    parts = [json.loads((out / f"elastic-{ranks}-{rank}.json").read_text()) for rank in range(ranks)]
+    return {int(step): [digest for part in parts for digest in part[step]] for step in parts[0]}
+
+
 def _gradients(shards: Path, out: Path, world: World) -> None:
     """Write the gradients of a step of 32 samples over both ranks, and how often and how much they were summed."""
     import paddle
@@ -72,10 +89,13 @@ def _gradients(shards: Path, out: Path, world: World) -> None:
         paddle.distributed.all_reduce = all_reduce
 
 
-def main(shards: Path, out: Path) -> None:
+def main(shards: Path, out: Path, step: int | None = None) -> None:
     world = world_of_environment()
     environment.start("cpu", local_ranks=world.size, local_rank=world.local_rank)
     start_fleet(world, "cpu")
+    if step is not None:
+        _elastic(shards, out, world, step)
+        return
 
     def plan(name: str, **changes: object) -> TrainingPlan:
         return tiny_plan(tiny_config(shards, out, name=name, max_steps=STEPS, save_steps=3, **changes))
@@ -89,13 +109,9 @@ def main(shards: Path, out: Path) -> None:
     all_saved()
     new_trainer(plan("sharded", sharding=1), world=world).run()
 
-    seen: dict[int, list[str]] = {}
-    trainer = with_digests(new_trainer(elastic_plan(shards, out), world=world), seen)
-    trainer.run(stop_at(trainer, 5))
-    (out / f"elastic-{world.rank}.json").write_text(json.dumps(seen))
-
+    _elastic(shards, out, world, 5)
     _gradients(shards, out, world)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
