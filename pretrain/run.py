@@ -167,8 +167,9 @@ def _train_here(
         schedule = trainer.schedule
         timed = plan.config.max_hours is not None and trainer.state.horizon is None
         many = f"as many steps as fit into {plan.config.max_hours:g} hours" if timed else f"{schedule.max_steps:,} steps"
+        of = f"of {plan.config.global_batch} samples" if plan.config.stages is None else f"in stages {plan.config.stages}"
         say(
-            f"network: {trainer.weight_count:,} weights; {many} of {plan.config.stages or plan.config.global_batch} samples "
+            f"network: {trainer.weight_count:,} weights; {many} {of} "
             f"({trainer.batches.per_step} x {micro_batch} on each of {world.size}), {schedule.kind} schedule, "
             f"{schedule.warmup_steps} steps of warm-up"
         )
