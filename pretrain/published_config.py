@@ -78,7 +78,7 @@ def read_config(folder: Path, family: str) -> tuple[ModelConfig, str | None]:
     if not isinstance(kind, str) or kind not in types:
         raise ModelError("model_type is of no network that is known here", where=path, expected=sorted(types), got=repr(kind))
     architecture = types[kind]
-    known = _known_keys(architecture, family)
+    known = _known_keys(architecture, PADDLENLP)  # pool_act is seen in files of either family
     if unknown := sorted(set(content) - set(known) - set(_FIXED) - _MEANINGLESS - {"hidden_act"}):
         raise ModelError(
             f"unknown key {unknown[0]!r}" + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""), where=path,

@@ -1,6 +1,6 @@
 """Every tensor of a published checkpoint to its place among ours, or an error that names it.
 
-1. Names are translated (`pretrain.names`); a bare encoder's have no prefix, and get it.
+1. Names are translated (`pretrain.names`); a bare encoder's have no prefix, and get it; norms may have TensorFlow's names.
 2. The decoder of the masked language model is the word embeddings: a copy of them, or of its bias, under another name must be
    equal, and is dropped. The bias may stand under either of its names alone.
 3. Tables that follow from the config (positions, sinusoids) are checked and dropped.
@@ -91,7 +91,11 @@ def place(
     by_name = {name: weight for weight in names if (name := theirs(weight, family)) is not None}
     prefix = f"{config.prefix}."
     bare = not any(name.startswith(prefix) for name in found)
-    full = {(prefix + name if bare and prefix + name in {*by_name, *_tables(config)} else name): name for name in found}
+    known = {*by_name, *_tables(config)}
+    full: dict[str, str] = {}
+    for name in found:
+        today = _todays_name(name)
+        full[prefix + today if bare and prefix + today in known else today] = name
     tables = {full[name]: name for name in full if name in _tables(config)}
     copies = _copies(config, family, by_name)
     kept = {full[name]: by_name[name] for name in full if name in by_name}
@@ -117,6 +121,14 @@ def place(
             hint="The tensors must be those of the network that config.json describes, with heads of pretraining or none",
         )  # fmt: skip
     return Placement(kept=kept, copies=repeated, tables=tables, absent=absent)
+
+
+def _todays_name(name: str) -> str:
+    """Return the name of a norm's weight where a file has TensorFlow's, as the oldest ones do; of any other as it is."""
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def _copies(config: ModelConfig, family: str, by_name: Mapping[str, WeightName]) -> dict[str, WeightName]:

@@ -199,6 +199,27 @@ def test_the_bias_of_the_decoder_may_have_either_name(alone: bool, tmp_path: Pat
     assert found.tobytes() == tensors["cls.predictions.bias"].tobytes()
 
 
+def test_the_oldest_files_are_read(tmp_path: Path) -> None:
+    """Norms by TensorFlow's names, numbers of positions, the decoder beside the embeddings: as bert-base-uncased has them."""
+    tensors = write_transformers_folder(tmp_path / "theirs", "bert")
+
+    def age(t: dict[str, np.ndarray]) -> None:
+        for name in [n for n in t if "LayerNorm" in n]:
+            t[name.replace("weight", "gamma").replace("bias", "beta")] = t.pop(name)
+        t["cls.predictions.decoder.weight"] = t["bert.embeddings.word_embeddings.weight"]
+        t["bert.embeddings.position_ids"] = np.arange(32)[None]
+
+    edit(tmp_path / "theirs", age)
+    config = json.loads((tmp_path / "theirs/config.json").read_text())
+    more = {"pooler_type": "first_token_transform", "directionality": "bidi", "gradient_checkpointing": False}
+    (tmp_path / "theirs/config.json").write_text(json.dumps(config | more))
+    ran(export, tmp_path / "theirs", "--to", "hf", "--out", tmp_path / "out")
+    assert same(load_file(tmp_path / "out/model.safetensors"), tensors)
+    edit(tmp_path / "theirs", lambda t: t.update({"bert.embeddings.LayerNorm.weight": t["bert.embeddings.LayerNorm.gamma"]}))
+    with pytest.raises(Exception, match=r"1 unexpected: bert\.embeddings\.LayerNorm\."):
+        resolve_model(tmp_path / "theirs")
+
+
 def test_another_table_of_positions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_transformers_folder(tmp_path / "theirs", "roformer")
     name = "roformer.encoder.embed_positions.weight"
