@@ -62,7 +62,8 @@ def training_batches(
 
 
 def scoring_batches(rows: EncodedRows, *, batch_size: int, pad_id: int) -> Iterator[Batch]:
-    """Yield every row once, short rows first: neighbours of one length waste no padding."""
+    """Yield every row once, short rows first: neighbours of one length waste no padding. `batch_size` counts sequences."""
+    batch_size = max(1, batch_size // rows.per_row)
     order = np.argsort(rows.lengths, kind="stable").astype(np.int64)
     for first in range(0, len(rows), batch_size):
         yield gather(rows, order[first : first + batch_size], pad_id)

@@ -63,7 +63,7 @@ def _ranks(values: F64) -> F64:
     return ((last - counts + 1 + last) / 2.0)[inverse]
 
 
-_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {"acc": accuracy, "f1": f1, "f1_macro": f1_macro, "mcc": matthews}
+_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {"acc": accuracy, "f1": f1, "f1-macro": f1_macro, "mcc": matthews}
 _OF_SCORES: dict[str, Callable[[F64, F64], float]] = {"pearson": pearson, "spearman": spearman}
 
 

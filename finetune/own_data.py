@@ -35,7 +35,7 @@ def own_task(name: str, *, columns: str, kind: str, labels: str | None) -> Task:
     given = tuple(part.strip() for part in labels.split(",")) if labels is not None else ()
     if labels is not None and (len(given) < 2 or not all(given) or len(set(given)) < len(given)):
         raise UsageError("--labels needs two different labels or more", got=labels)
-    return Task(name=name, family="", texts=tuple(texts), label=label, labels=given, metrics=("acc", "f1_macro"))
+    return Task(name=name, family="", texts=tuple(texts), label=label, labels=given, metrics=("acc", "f1-macro"))
 
 
 def require_name(name: str) -> str:

@@ -124,7 +124,7 @@ def test_own_pairs_and_scores(tmp_path: Path) -> None:
     folder = write(tmp_path / "own", train_jsonl=rows, dev_jsonl=rows[:6])
     files = ["--train", folder / "train.jsonl", "--dev", folder / "dev.jsonl", *FAST]
     assert run("text", *files, "--columns", "p,q,same", "--name", "pairs", "--out", tmp_path / "a") == 0
-    assert sorted(row_of(tmp_path / "a")["metrics"]) == ["acc", "f1_macro"]
+    assert sorted(row_of(tmp_path / "a")["metrics"]) == ["acc", "f1-macro"]
     assert run("text", *files, "--columns", "p,q,score", "--kind", "score", "--out", tmp_path / "b") == 0
     assert sorted(row_of(tmp_path / "b")["metrics"]) == ["pearson", "spearman"]
     assert row_of(tmp_path / "a")["data_fingerprint"] != row_of(tmp_path / "b")["data_fingerprint"]

@@ -139,6 +139,7 @@ def test_a_choice_is_two_sequences_a_row() -> None:
     assert (batch.labels_N.tolist(), batch.targets_N.tolist()) == ([1], [1])
     seen = [b.targets_N.tolist() for b in training_batches(rows, batch_size=1, seed=0, epoch=0, pad_id=0)]
     assert sorted(seen) == [[0], [1]]
+    assert [len(b.lengths_B) for b in scoring_batches(rows, batch_size=3, pad_id=0)] == [2, 2]
 
 
 def test_words_hold_their_rows() -> None:

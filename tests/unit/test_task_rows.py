@@ -75,6 +75,14 @@ def test_rows_of_every_clue_task(tmp_path: Path, name: str, few: bool) -> None:
     assert data.tally.get("rows_without_label", 0) == (2 if name == "cmnli" else 0)
 
 
+def test_rows_of_which_none_has_a_label_are_refused(tmp_path: Path) -> None:
+    rows, _, _ = CLUE_ROWS["cmnli"]
+    write_json(tmp_path / "train.json", rows)
+    write_json(tmp_path / "dev.json", [{**row, "label": "-"} for row in rows])
+    with pytest.raises(TaskDataError, match=r"dev\.json:1:label: no row has a label"):
+        read_folder(TASKS["cmnli"], tmp_path, "here", tests=False)
+
+
 @pytest.mark.parametrize(
     ("line", "place", "words"),
     [
