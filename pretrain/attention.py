@@ -14,6 +14,7 @@ from paddle import Tensor
 
 from pretrain.cpu_kernels import as_rows, own_kernels
 from pretrain.emulate import matmul
+from pretrain.gpu_kernels import fused, fused_attention
 from pretrain.layers import dropout
 
 _MASKED_SCORE = -1e4
@@ -37,6 +38,8 @@ def attend(
     q_BHNL: Tensor, k_BHNL: Tensor, v_BHNL: Tensor, mask_BHLL: Tensor | None, drop_rate: float, *, training: bool
 ) -> Tensor:
     """Return softmax(q·k + mask) · v with heads joined, y_BLD. Queries come already scaled by 1/sqrt(N)."""
+    if fused(q_BHNL):
+        return fused_attention(q_BHNL, k_BHNL, v_BHNL, mask_BHLL, drop_rate if training else 0.0)
     scores_BHLL = matmul(q_BHNL, k_BHNL, transpose_x=True)
     if mask_BHLL is not None:
         scores_BHLL = scores_BHLL + mask_BHLL

@@ -18,6 +18,7 @@ class Setting:
     work: Path
     repeats: int
     quick: bool
+    torch_python: Path | None = None
 
     def files(self, lang: str) -> list[Path]:
         files = sorted((self.data / f"{lang}wiki" / "AA").iterdir())

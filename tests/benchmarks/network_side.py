@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-STEP_OF = "ours", "paddlenlp", "transformers"
 LEARNING_RATE, WEIGHT_DECAY, GRAD_CLIP = 1e-4, 0.01, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The network, the batch and the threads. Every row is full: no padding."""
+    """The network, the batch and the threads. Every row is full: no padding.
+
+    prepared: PaddleNLP is given the variables and the allocator settings of `pretrain.environment` too.
+    """
 
     architecture: str = "roformer"
     vocab_size: int = 12000

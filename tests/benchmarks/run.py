@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.run --data DIR [--only NAME…] [--repeats N] [--quick] [--write]
 
-DIR holds ``zhwiki/AA``, ``enwiki/AA`` and ``vocab`` (default: $WORDLOOM_DATA). Run it on a machine that does nothing else.
+DIR holds ``zhwiki/AA``, ``enwiki/AA`` and ``vocab`` (default: $WORDLOOM_DATA); `network` needs none. Run it on a machine that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.benchmarks.builds import Setting, memory, scaling, speed
 from tests.benchmarks.four_tokenizers import four_tokenizers
 from tests.benchmarks.loading import loader, seek
 from tests.benchmarks.measure import ROOT, Figure
+from tests.benchmarks.network import network
 from tests.benchmarks.steps import steps
 from tests.benchmarks.word_boundaries import word_boundaries
 
@@ -34,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Figure]]] = {
     "step": steps,
     "loader": loader,
     "seek": seek,
+    "network": network,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -45,12 +48,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small inputs: to try the scripts, not for figures")
     parser.add_argument("--write", action="store_true", help="replace the sections that were measured in docs/benchmarks.md")
+    parser.add_argument("--torch-python", type=Path, help="a python with torch and transformers, for the network benchmark")
     options = parser.parse_args()
-    if options.data is None:
+    if options.data is None and options.only != ["network"]:
         parser.error("pass --data, or set WORDLOOM_DATA")
     for name in options.only:
         with tempfile.TemporaryDirectory(prefix="wordloom-bench-") as work:
-            setting = Setting(data=options.data.resolve(), work=Path(work), repeats=options.repeats, quick=options.quick)
+            setting = Setting(
+                data=(options.data or Path(work)).resolve(), work=Path(work), repeats=options.repeats, quick=options.quick,
+                torch_python=options.torch_python,
+            )  # fmt: skip
             section = render(name, BENCHMARKS[name](setting), options.repeats)
         print(section, flush=True)
         if options.write:

@@ -129,6 +129,25 @@ def test_gradients_equal_finite_differences(variant: str) -> None:
 
 
 @every_variant
+def test_fused_attention_is_the_same_attention(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, inputs = make_encoder(config := small(variant)), batch(small(variant), LENGTHS)
+    rows = paddle.to_tensor([0, 5, 17, 31, 47])  # real tokens
+
+    def hidden_and_gradient() -> list[np.ndarray]:
+        encoder.clear_gradients()
+        hidden = encoder(*inputs, rows)
+        hidden.square().sum().backward()
+        return [hidden.numpy(), encoder.embeddings.word_embeddings.weight.grad.numpy()]
+
+    plain = hidden_and_gradient()
+    called = []
+    monkeypatch.setattr("pretrain.attention.fused", lambda x: not called.append(x))
+    for ours, theirs in zip(plain, hidden_and_gradient(), strict=True):
+        assert np.abs(ours - theirs).max() <= 1e-4 * max(1.0, np.abs(ours).max())
+    assert len(called) == config.num_layers
+
+
+@every_variant
 def test_rows_beyond_max_positions_are_refused(variant: str) -> None:
     config = small(variant)
     with pytest.raises(ModelError, match=r"at most 64 tokens, got 65"):
