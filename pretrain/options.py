@@ -21,7 +21,7 @@ from shards.mix_weights import parse_mix
 
 RTD = "rtd"
 OBJECTIVES = ("mlm-sop", "mlm", RTD)
-CORRUPTIONS = ("token", "word")
+CORRUPTIONS = ("token", "word", "electra")
 RTD_WEIGHT = 50.0  # of the detection loss beside the generator's, as ELECTRA has it
 DEFAULT_MODEL = "roformer-small"
 DEFAULT_MICRO_BATCH = 32
@@ -298,7 +298,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--ngrams", type=int, default=default.ngrams, metavar="N", help="mask runs of 1 to N words, p ∝ 1/n")
     data.add_argument(
         "--corruption", default=default.corruption, choices=CORRUPTIONS,
-        help="what 80/10/10 is drawn for: each masked token, or each word",
+        help="80 %% of masked tokens become [MASK], 10 %% random, 10 %% kept, by token or by word; electra: 85 %%, none, 15 %%",
     )  # fmt: skip
     data.add_argument("--mix", metavar="NAME=WEIGHT,…", default=derived, help="the data sets to mix, and their shares")
     data.add_argument("--bins", type=int, default=default.bins, metavar="K", help="batches of similar length, from K bins")

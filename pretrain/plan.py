@@ -144,6 +144,9 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
     )
 
 
+_ELECTRA_MASK_SHARE = 0.85  # the others are kept as they are: ELECTRA's own code; PaddleNLP's scripts follow BERT
+
+
 def batch_plan(config: TrainConfig, tokenizer: TokenizerEntry, *, max_steps: int) -> BatchPlan:
     """Return how batches are made: what decides their arrays beside the samples."""
     return BatchPlan(
@@ -154,6 +157,8 @@ def batch_plan(config: TrainConfig, tokenizer: TokenizerEntry, *, max_steps: int
             rate=config.mask_rate if config.last_mask_rate is None else config.last_mask_rate,
             max_ngram=config.ngrams,
             per_word=config.corruption == "word",
+            mask_share=_ELECTRA_MASK_SHARE if config.corruption == "electra" else MaskPolicy.mask_share,
+            random_share=0.0 if config.corruption == "electra" else MaskPolicy.random_share,
         ),
         mask_rates=config.mask_rates(max_steps),
         sop=config.sop,

@@ -127,6 +127,17 @@ def test_draws_depend_on_sample_epoch_seed_and_place_only(shards: Path, tmp_path
     assert len(set(values.tolist())) == len(values) and values.min() >= 0 and values.max() < 1 and abs(values.mean() - 0.5) < 0.1
 
 
+def test_masks_may_be_made_as_electra_makes_them(shards: Path, tmp_path: Path) -> None:
+    plan = plan_of(shards, tmp_path, "convbert", corruption="electra")
+    made = MicroBatches(plan.train, plan.batches, global_batch=8, micro_batch=8)
+    batches = [made.make(i) for i in range(60)]
+    seen = np.concatenate([batch["input_ids"].reshape(-1)[batch["masked_positions"]] for batch in batches])
+    labels = np.concatenate([batch["masked_labels"] for batch in batches])
+    masked = seen == plan.batches.special_ids.mask
+    assert (seen[~masked] == labels[~masked]).all()
+    assert masked.mean() == pytest.approx(0.85, abs=4 * (0.85 * 0.15 / len(seen)) ** 0.5)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_encoder_sees_samples_at_masks_and_learns_which_are_wrong(architecture: str, shards: Path, tmp_path: Path) -> None:
     batch = micro_batches(shards, tmp_path).make(0)
