@@ -10,15 +10,13 @@ import pytest
 
 from pretrain import checkpoint_writer
 from pretrain.checkpoint import list_checkpoints, newest_valid, step_folder, verify_checkpoint
-from pretrain.log_line import read_metrics
 from pretrain.plan import TrainingPlan
 from shards import durable
 from shards.errors import StorageError
 from tests.helpers.tiny_data import write_tiny_data
-from tests.helpers.tiny_training import new_trainer, tiny_config, tiny_plan
+from tests.helpers.tiny_training import metrics, new_trainer, tiny_config, tiny_plan
 
 STEPS = 6
-_TIMES = ("steps_per_s", "samples_per_s", "tokens_per_s", "data_wait_share")
 
 
 class Killed(BaseException):
@@ -45,7 +43,7 @@ def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingPla
 def ends_alike(plan: TrainingPlan, whole: TrainingPlan) -> None:
     prints = [verify_checkpoint(step_folder(p.folder, STEPS)).fingerprint for p in (plan, whole)]
     assert prints[0] == prints[1]
-    records = [[{k: v for k, v in r.items() if k not in _TIMES} for r in read_metrics(p.folder)] for p in (plan, whole)]
+    records = [metrics(p.folder) for p in (plan, whole)]
     assert records[0] == records[1]
 
 

@@ -22,10 +22,9 @@ from pretrain.options import TrainConfig
 from pretrain.plan import TrainingPlan, choose_start
 from shards.errors import IntegrityError, MismatchError
 from tests.helpers.tiny_data import write_tiny_data
-from tests.helpers.tiny_training import new_trainer, tiny_config, tiny_network, tiny_plan
+from tests.helpers.tiny_training import metrics, new_trainer, tiny_config, tiny_network, tiny_plan
 
 STEPS = 12  # two epochs of 48 samples, 8 a step
-_TIMES = ("steps_per_s", "samples_per_s", "tokens_per_s", "data_wait_share")
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +40,6 @@ def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingPla
     return plan
 
 
-def metrics(plan: TrainingPlan) -> list[dict[str, Any]]:
-    return [{k: v for k, v in record.items() if k not in _TIMES} for record in read_metrics(plan.folder)]
-
-
 def final_fingerprint(plan: TrainingPlan) -> str:
     return verify_checkpoint(step_folder(plan.folder, STEPS)).fingerprint
 
@@ -54,7 +49,7 @@ def stop_after(trainer: Any, step: int) -> Callable[[], int | None]:
 
 
 def test_the_run_learns(whole: TrainingPlan) -> None:
-    losses = [record["lm_loss"] for record in metrics(whole) if "lm_loss" in record]
+    losses = [record["lm_loss"] for record in metrics(whole.folder) if "lm_loss" in record]
     assert losses[-1] < losses[0]
 
 
@@ -68,7 +63,7 @@ def test_stopped_in_order_at_a_step_and_resumed(shards: Path, tmp_path: Path, wh
     assert second.state.step == cut
     second.run()
     assert final_fingerprint(plan) == final_fingerprint(whole)
-    assert metrics(plan) == metrics(whole)
+    assert metrics(plan.folder) == metrics(whole.folder)
 
 
 def test_looking_more_often_changes_nothing(shards: Path, tmp_path: Path, whole: TrainingPlan) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pretrain.checkpoint import Contents, write_checkpoint
 from pretrain.config import ModelConfig
 from pretrain.distributed import World
+from pretrain.log_line import read_metrics
 from pretrain.options import TrainConfig
 from pretrain.plan import TrainingPlan, choose_start, make_plan
 
@@ -41,6 +43,12 @@ def tiny_plan(config: TrainConfig, network: ModelConfig | None = None) -> Traini
     plan = make_plan(replace(config, model="roformer-tiny"), verify=True, say=_silent)
     fresh = replace(plan.fresh, training=config.identity(plan.schedule, network.to_json()))
     return replace(plan, network=network, fresh=fresh)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return what a run wrote to metrics.jsonl, but for what depends on the machine and its clock."""
+    measured = ("steps_per_s", "samples_per_s", "tokens_per_s", "data_wait_share", "memory_mb", "mfu")
+    return [{k: v for k, v in record.items() if k not in measured} for record in read_metrics(folder)]
 
 
 def _silent(text: str) -> None:
