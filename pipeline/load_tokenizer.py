@@ -4,7 +4,8 @@ A folder is one of ours, a checkpoint or a run (whose newest checkpoint counts),
 at in this order:
 
 1. ``wordloom_tokenizer.json``: names its kind (a RoFormer word vocabulary).
-2. ``tokenizer.json``: WordPiece or byte-level BPE by its ``model.type``.
+2. ``tokenizer.json``: WordPiece or byte-level BPE by its ``model.type``. Where transformers 5 stored a RoFormerTokenizer, its
+   vocabulary counts as a ``vocab.txt`` does: what cuts the words is not in the file.
 3. ``vocab.json`` and ``merges.txt``: byte-level BPE.
 4. ``vocab.txt``: WordPiece, or RoFormer's words. The format is the same; a vocabulary of which at least 5 % are tokens of several
    Han characters holds words, since WordPiece parts every Han character from its neighbours and could never reach them
@@ -21,7 +22,7 @@ from pathlib import Path
 from pipeline.errors import VocabularyError
 from pipeline.tokenizer import KINDS, Tokenizer
 from pipeline.tokenizer_byte_bpe import ByteBpeTokenizer
-from pipeline.tokenizer_files import MAX_FILE_BYTES, configuration, configured_case, read_rows
+from pipeline.tokenizer_files import MAX_FILE_BYTES, configuration, configured_case, json_section, read_rows, vocab_by_id
 from pipeline.tokenizer_roformer_word import DESCRIPTION, RoFormerWordTokenizer
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer
 from shards.canonical import read_json_object
@@ -59,8 +60,11 @@ def _from_folder(folder: Path, kind: str) -> Tokenizer:
         return RoFormerWordTokenizer.from_folder(folder)
     listed, described = folder / "vocab.txt", folder / "tokenizer.json"
     jieba = str(configuration(folder).get("tokenizer_class", "")).startswith("RoFormerTokenizer")
-    # transformers stores a RoFormer tokenizer with BERT's pre-tokenizer in the place of its own.
-    if described.is_file() and kind != "roformer-word" and not (jieba and listed.is_file()):
+    # transformers stores a RoFormer tokenizer with BERT's pre-tokenizer in the place of its own; since 5 without vocab.txt.
+    if described.is_file() and jieba and not listed.is_file():
+        model = json_section(read_json_object(described, max_bytes=MAX_FILE_BYTES), "model", described)
+        return _from_vocab(vocab_by_id(model.get("vocab"), described), kind, configured_case(folder), described)
+    if described.is_file() and kind != "roformer-word" and not jieba:
         if _model_type(described) == "BPE":
             return ByteBpeTokenizer.from_folder(folder)
         return WordPieceTokenizer.from_folder(folder)
@@ -93,10 +97,13 @@ def _from_file(path: Path, kind: str) -> Tokenizer:
 
 
 def _from_rows(path: Path, kind: str, lowercase: bool | None) -> Tokenizer:
-    vocab = read_rows(path)
+    return _from_vocab(read_rows(path), kind, lowercase, path)
+
+
+def _from_vocab(vocab: list[str], kind: str, lowercase: bool | None, where: Path) -> Tokenizer:
     if kind == "roformer-word" or (kind == AUTO and looks_like_words(vocab)):
-        return RoFormerWordTokenizer.from_vocab(vocab, lowercase=lowercase, where=path)
-    return WordPieceTokenizer.from_vocab(vocab, lowercase=lowercase, where=path)
+        return RoFormerWordTokenizer.from_vocab(vocab, lowercase=lowercase, where=where)
+    return WordPieceTokenizer.from_vocab(vocab, lowercase=lowercase, where=where)
 
 
 def _model_type(path: Path) -> object:
