@@ -74,14 +74,14 @@ def _resumable() -> Iterator[None]:
 def _build_new(options: argparse.Namespace, target: Target, storage: Storage) -> Outcome:
     from pipeline import builder
     from pipeline.build_recipe import reader_settings, recipe_of
+    from pipeline.extend_tokenizer import load_extended
     from pipeline.inputs import find_inputs
-    from pipeline.load_tokenizer import load_tokenizer
     from pipeline.reuse import WORK_PREFIX
     from pipeline.scan import default_unit_bytes
 
     assert target.corpus is not None
     work = storage.scratch(f"{WORK_PREFIX}inputs")
-    given = load_tokenizer(options.tokenizer, options.tokenizer_kind) if options.tokenizer else None
+    given = load_extended(options.tokenizer, options.tokenizer_kind, options.extend_vocab) if options.tokenizer else None
     asked = recipe_of(options, target, work)
     settings = reader_settings(options)
     inputs = find_inputs(target.corpus, target.lang, options.input, work, options.hub_id, settings)
@@ -196,7 +196,7 @@ def _check_agreement(
 ) -> None:  # fmt: skip
     """Compare the options that are given with the recipe of the data set. Raises RecipeError, naming those that differ."""
     from pipeline import append
-    from pipeline.load_tokenizer import load_tokenizer
+    from pipeline.extend_tokenizer import load_extended
 
     values = asked.to_json_object()
     compared = {name: values[name] for name, flags in RECIPE_OPTIONS.items() if given & set(flags)}
@@ -204,7 +204,8 @@ def _check_agreement(
         compared["tokenizer"] = dict(stored.tokenizer) | {"trained": options.vocab_size}
     append.check_agreement(stored, compared, storage.where)
     if "tokenizer" in given:
-        append.check_tokenizer(base, load_tokenizer(options.tokenizer, options.tokenizer_kind).hash, storage.where)
+        asked_for = load_extended(options.tokenizer, options.tokenizer_kind, options.extend_vocab)
+        append.check_tokenizer(base, asked_for.hash, storage.where)
 
 
 def _engine(options: argparse.Namespace) -> Engine:
@@ -235,7 +236,9 @@ def _train(
 
 
 def _origin(options: argparse.Namespace) -> str:
-    return f"from {options.tokenizer}" if options.tokenizer else "trained on the corpus"
+    if not options.tokenizer:
+        return "trained on the corpus"
+    return f"from {options.tokenizer}" + (f" and {options.extend_vocab}" if options.extend_vocab else "")
 
 
 def _say_inputs(inputs: FoundInputs) -> None:

@@ -79,6 +79,7 @@ def add_recipe(parser: Parser) -> None:
     add = parser.add_argument_group("recipe").add_argument
     add("--tokenizer", metavar="PATH", help="a vocab.txt or a tokenizer folder; default: a vocabulary trained on the corpus")
     add("--tokenizer-kind", choices=TOKENIZER_KINDS, default="auto", help="what --tokenizer holds; default: told by its files")
+    add("--extend-vocab", metavar="FILE", help="new whole tokens, one a row, behind those of --tokenizer")
     add("--vocab-size", type=int, default=8000, help="size of a trained vocabulary")
     add("--max-seq-len", type=int, default=512, help="tokens of the longest sample, special tokens included")
     add("--layout", choices=LAYOUTS, default="pairs", help="how sentences become samples")
@@ -152,7 +153,9 @@ def check_options(options: argparse.Namespace) -> Target:
 
 
 def check_tokenizer_kind(options: argparse.Namespace) -> None:
-    """Refuse a kind without a tokenizer: what is trained along the way is WordPiece. Raises UsageError."""
+    """Refuse a kind, or more tokens, without a tokenizer: what is trained along the way is WordPiece. Raises UsageError."""
+    if options.tokenizer is None and options.extend_vocab is not None:
+        raise UsageError("--extend-vocab needs --tokenizer: the one that the new tokens are added to")
     if options.tokenizer is None and options.tokenizer_kind != "auto":
         raise UsageError(
             f"--tokenizer-kind {options.tokenizer_kind} needs --tokenizer",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import VocabularyError
+from pipeline.load_tokenizer import load_tokenizer
 from pipeline.tokenizer import Tokenizer
 from pipeline.tokenizer_byte_bpe import ByteBpeTokenizer
 from pipeline.tokenizer_files import read_rows
@@ -37,6 +38,14 @@ class Extended:
 def read_tokens(path: Path) -> list[str]:
     """Return the tokens of a list, one a row, without empty rows and repetitions. Raises NotFoundError, VocabularyError."""
     return list(dict.fromkeys(row for row in read_rows(path) if row.strip()))
+
+
+def load_extended(path: str, kind: str, tokens: str | None) -> Tokenizer:
+    """Return the tokenizer of ``--tokenizer path``, with the tokens of ``--extend-vocab tokens`` behind its own."""
+    tokenizer = load_tokenizer(path, kind)
+    if tokens is None:
+        return tokenizer
+    return extend(tokenizer, read_tokens(Path(tokens)), tokens).tokenizer
 
 
 def extend(tokenizer: Tokenizer, tokens: Sequence[str], where: object) -> Extended:

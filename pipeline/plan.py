@@ -50,8 +50,8 @@ def _plan(options: argparse.Namespace) -> Outcome:
     target = check_options(argparse.Namespace(**vars(build) | vars(options)))
     begun = time.perf_counter()
     from pipeline.build_recipe import reader_settings, recipe_of
+    from pipeline.extend_tokenizer import load_extended
     from pipeline.inputs import find_inputs
-    from pipeline.load_tokenizer import load_tokenizer
     from pipeline.plan_sample import find_sources, take_stretches
     from pipeline.plan_vocabulary import train_on
     from pipeline.prediction import Workers, predict_build
@@ -60,7 +60,7 @@ def _plan(options: argparse.Namespace) -> Outcome:
     from pipeline.vocabulary_source import sample_bytes_per_file
 
     assert target.corpus is not None
-    given = load_tokenizer(options.tokenizer, options.tokenizer_kind) if options.tokenizer else None
+    given = load_extended(options.tokenizer, options.tokenizer_kind, options.extend_vocab) if options.tokenizer else None
     with tempfile.TemporaryDirectory(prefix="wordloom-plan-") as name:
         work = Path(name)
         asked = recipe_of(options, target, work)

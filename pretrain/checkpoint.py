@@ -98,7 +98,7 @@ class SavedModel:
     `name` is the run's name; `fingerprint` identifies the checkpoint's exact bytes; `objective` is what it was trained for, None
     for weights that came from elsewhere without a head. `absent`: beginnings of the names of weights that it lacks, which start
     from random values; `bfloat16`: names of weights that were published so; `published`: the folder of transformers or PaddleNLP
-    that it is.
+    that it is; `new_tokens`: for each token that its vocabulary is extended by, the old ids that spell it.
     """
 
     path: Path
@@ -112,14 +112,15 @@ class SavedModel:
     absent: tuple[str, ...] = ()
     bfloat16: frozenset[str] = frozenset()
     published: PublishedModel | None = None
+    new_tokens: tuple[tuple[int, ...], ...] = ()
 
     def weights(self) -> Tensors:
         """Read the weights by structured name. Raises WeightsError."""
+        from pretrain.extend_vocab import with_new_tokens
         from pretrain.weights import load_weights
 
-        if self.published is not None:
-            return self.published.read().tensors
-        return load_weights(self.path / MODEL)
+        weights = self.published.read().tensors if self.published is not None else load_weights(self.path / MODEL)
+        return with_new_tokens(weights, self.new_tokens, self.config.vocab_size) if self.new_tokens else weights
 
 
 def step_folder(run: Path, step: int) -> Path:

@@ -38,6 +38,7 @@ class TrainConfig:
     shards: str = "shards/"
     model: str | None = None
     init: str | None = None
+    extend_vocab: str | None = None
     objective: str = "mlm-sop"
     max_steps: int | None = None
     global_batch: int = 128
@@ -290,6 +291,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=derived,
         help="start from the weights of this run, checkpoint, or folder of transformers or PaddleNLP",
     )
+    data.add_argument("--extend-vocab", metavar="FILE", default=derived, help="new whole tokens for --init, as the data has them")
     data.add_argument("--objective", default=default.objective, choices=OBJECTIVES, help="what is learnt")
     data.add_argument(
         "--mask-rate", metavar="RATE|FIRST:LAST", default=str(default.mask_rate),

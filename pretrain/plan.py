@@ -101,6 +101,8 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
     if config.probe is not None:
         probe_command(config.probe)
     init = resolve_model(config.init, say=say) if config.init is not None else None
+    if config.extend_vocab is not None:
+        init = _extended(config, init, say)
     network = _network(config, data_sets, init)
     if init is not None and init.absent:
         say(f"init: {init.path} has no {'*, '.join(init.absent)}*: these weights start from random values")
@@ -172,6 +174,16 @@ def _identifier(data: Sequence[DataIdentity]) -> str:
     return whole[:8]
 
 
+def _extended(config: TrainConfig, init: SavedModel | None, say: Say) -> SavedModel:
+    from pretrain.extend_vocab import extended
+
+    if init is None:
+        raise UsageError("--extend-vocab needs --init: the model that the new tokens are added to")
+    found, grown = extended(init, Path(str(config.extend_vocab)))
+    say(f"init: {len(grown.pieces)} new tokens, which start from the pieces that spelled them")
+    return found
+
+
 def _network(config: TrainConfig, data_sets: Sequence[DataSet], init: SavedModel | None) -> ModelConfig:
     tokenizer = data_sets[0].manifest.tokenizer
     if init is None:
@@ -182,7 +194,8 @@ def _network(config: TrainConfig, data_sets: Sequence[DataSet], init: SavedModel
                 "the weights were trained with another tokenizer than the data was built with", where=init.path,
                 expected=f"tokenizer {tokenizer.hash} of {tokenizer.vocab_size} tokens ({data_sets[0].path})",
                 got=f"tokenizer {init.tokenizer_hash} of {init.config.vocab_size} tokens",
-                hint=f"Build the data with the tokenizer of the weights: --tokenizer {init.tokenizer_folder}",
+                hint=f"Build the data with the tokenizer of the weights: --tokenizer {init.tokenizer_folder}"
+                + (f" --extend-vocab {config.extend_vocab}" if config.extend_vocab is not None else ""),
             )  # fmt: skip
         if (init.objective == RTD) != config.rtd:
             learnt = init.objective or "mlm"

@@ -10,7 +10,7 @@ from tests.helpers.commands import flags
 def test_flags_of_build() -> None:
     assert flags(build_parser()) == [
         "--append", "--clean", "--corpus", "--debug", "--decontaminate", "--deduplicate", "--dupe-factor", "--encoding", "--engine",
-        "--field", "--filter", "--format", "--heldout", "--help", "--hub-id", "--input", "--json", "--lang", "--layout", "--masking",
+        "--extend-vocab", "--field", "--filter", "--format", "--heldout", "--help", "--hub-id", "--input", "--json", "--lang", "--layout", "--masking",
         "--max-seq-len", "--name", "--near-threshold", "--no-hmm", "--on-error", "--out", "--overwrite", "--ray-address", "--seed",
         "--segmenter", "--simplify", "--tokenizer", "--tokenizer-kind", "--unit-size", "--user-dictionary", "--vocab-size",
         "--worker-memory", "--workers",
@@ -21,7 +21,7 @@ def test_defaults_of_build() -> None:
     options = vars(build_parser().parse_args(["--corpus", "clue_small"]))
     assert options == {
         "append": False, "clean": [], "corpus": "clue_small", "debug": False, "decontaminate": [], "deduplicate": "none",
-        "dupe_factor": 10, "encoding": "utf-8", "engine": "ray", "field": None, "filter": [], "format": "auto", "heldout": 0.005,
+        "dupe_factor": 10, "encoding": "utf-8", "engine": "ray", "extend_vocab": None, "field": None, "filter": [], "format": "auto", "heldout": 0.005,
         "hub_id": None, "input": [], "json": False, "lang": None, "layout": "pairs", "masking": "dynamic", "max_seq_len": 512,
         "name": None, "near_threshold": 0.8, "no_hmm": False, "on_error": "stop", "out": "shards/", "overwrite": False,
         "ray_address": None, "seed": 0, "segmenter": "jieba-numpy", "simplify": False, "tokenizer": None,

@@ -21,7 +21,7 @@ def test_flags_of_diff() -> None:
 
 def test_flags_of_plan() -> None:
     assert flags(plan_parser()) == [
-        "--clean", "--corpus", "--debug", "--decontaminate", "--deduplicate", "--dupe-factor", "--encoding", "--engine", "--field", "--filter",
+        "--clean", "--corpus", "--debug", "--decontaminate", "--deduplicate", "--dupe-factor", "--encoding", "--engine", "--extend-vocab", "--field", "--filter",
         "--format", "--heldout", "--help", "--hub-id", "--input", "--json", "--lang", "--layout", "--masking", "--max-seq-len",
         "--near-threshold", "--no-hmm", "--on-error", "--sample-bytes", "--seed", "--segmenter", "--simplify", "--tokenizer",
         "--tokenizer-kind", "--unit-size", "--user-dictionary", "--vocab-size", "--workers",

@@ -18,7 +18,7 @@ from tests.helpers.commands import ROOT, flags
 def test_flags_of_run() -> None:
     assert flags(build_parser()) == [
         "--amp", "--amp-dtype", "--amp-emulate", "--bins", "--cooldown-from", "--corruption", "--debug", "--device",
-        "--eval-steps", "--global-batch", "--grad-clip", "--help", "--init", "--json", "--keep", "--logging-steps",
+        "--eval-steps", "--extend-vocab", "--global-batch", "--grad-clip", "--help", "--init", "--json", "--keep", "--logging-steps",
         "--lr-schedule", "--mask-rate", "--max-hours", "--max-lr", "--max-steps", "--micro-batch", "--min-lr", "--mix",
         "--model", "--name", "--ngrams", "--no-verify", "--nproc", "--objective", "--out", "--packing", "--patience", "--peak-flops", "--probe",
         "--probe-steps", "--recompute", "--resume", "--rollback-on-spike", "--save-steps", "--seed", "--sharding", "--shards",
@@ -29,7 +29,7 @@ def test_flags_of_run() -> None:
 
 def test_defaults_of_run() -> None:
     assert config_from(build_parser().parse_args([])) == TrainConfig(
-        shards="shards/", model=None, init=None, objective="mlm-sop", max_steps=None, global_batch=128, micro_batch=None,
+        shards="shards/", model=None, init=None, extend_vocab=None, objective="mlm-sop", max_steps=None, global_batch=128, micro_batch=None,
         max_lr=1e-4, min_lr=1e-5, warmup_steps=None, lr_schedule="linear", weight_decay=0.01, grad_clip=1.0, mask_rate=0.15,
         last_mask_rate=None, ngrams=1, corruption="token", mix=None, bins=1, packing=False, shuffle_block=None, skip_samples=None,
         seed=0, logging_steps=20, eval_steps=1000, save_steps=1000, keep=3, name=None, out="runs/", resume="auto", device="auto",

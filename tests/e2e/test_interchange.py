@@ -16,7 +16,7 @@ from pretrain.export import main as export
 from pretrain.extend_vocab import main as extend
 from pretrain.fill_mask import main as fill_mask
 from pretrain.plan import make_plan
-from shards.errors import MismatchError
+from shards.errors import MismatchError, UsageError
 from shards.reader import DataSet
 from tests.helpers.published import small_network, write_model
 from tests.helpers.tiny_tokenizers import byte_bpe, roformer_word, wordpiece
@@ -38,9 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build_data(folder: Path, tokenizer: Path, name: str) -> None:
+def build_data(folder: Path, tokenizer: Path, name: str, *more: object) -> None:
     options = ["--corpus", "text", "--lang", "zh", "--input", folder / "text.txt", "--tokenizer", tokenizer, "--name", name]
-    options += ["--out", folder / "shards", "--max-seq-len", "32", "--heldout", "0.1", "--engine", "local"]
+    options += ["--out", folder / "shards", "--max-seq-len", "32", "--heldout", "0.1", "--engine", "local", *more]
     assert build([str(option) for option in options]) == 0
 
 
@@ -97,6 +97,30 @@ def test_new_tokens_start_from_their_pieces_and_are_trained_on(place: Path, caps
         place / "shards/grown", place / "runs", name="grown", init=str(place / "grown"), max_steps=1, save_steps=1
     )
     assert new_trainer(make_plan(config, verify=True)).run().step == 1
+
+
+def test_new_tokens_need_no_folder_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = place / "more.txt"
+    tokens.write_text("worlds\n龙\n", encoding="utf-8")
+    assert extend([str(place / "hf"), "--tokens", str(tokens), "--out", str(place / "more")]) == 0
+    build_data(place, place / "hf", "more", "--extend-vocab", tokens)
+    assert DataSet.open(place / "shards/more").manifest.tokenizer.hash == resolve_model(place / "more").tokenizer_hash
+    given = {"max_steps": 1, "save_steps": 1}
+    ends = []
+    for name, changes in (
+        ("flag", {"init": str(place / "hf"), "extend_vocab": str(tokens)}),
+        ("folder", {"init": str(place / "more")}),
+    ):
+        plan = make_plan(tiny_config(place / "shards/more", place / "runs", name=name, **given, **changes), verify=True)
+        ends.append(new_trainer(plan).run().checkpoint.model())
+    assert all(ends[0][n].tobytes() == a.tobytes() for n, a in ends[1].items())
+    with pytest.raises(MismatchError, match=r"another tokenizer.*--tokenizer \S+hf --extend-vocab \S+more.txt"):
+        config = tiny_config(place / "shards/data", place / "runs", init=str(place / "hf"), extend_vocab=str(tokens))
+        make_plan(config, verify=False)
+    with pytest.raises(UsageError, match="--extend-vocab needs --init"):
+        make_plan(tiny_config(place / "shards/more", place / "runs", extend_vocab=str(tokens)), verify=False)
+    assert build(["--corpus", "text", "--input", str(tokens), "--extend-vocab", str(tokens), "--out", str(place / "no")]) == 2
+    assert "--extend-vocab needs --tokenizer" in capsys.readouterr().err and not (place / "no").exists()
 
 
 @pytest.mark.parametrize(
