@@ -17,7 +17,6 @@ from pretrain.checkpoint import list_checkpoints, newest_valid, step_folder, ver
 from pretrain.distributed import World
 from pretrain.errors import CheckpointError, DivergenceError, RunExistsError
 from pretrain.loader import MicroBatches
-from pretrain.log_line import read_metrics
 from pretrain.options import TrainConfig
 from pretrain.plan import TrainingPlan, choose_start
 from shards.errors import IntegrityError, MismatchError
