@@ -17,6 +17,9 @@ from typing import Any
 from pretrain.step_records import METRICS as METRICS
 from pretrain.step_records import append_record, cut_records, read_records
 
+# What a record says of the machine and its clock; all else in it is a function of data, options and step.
+MEASURED = ("steps_per_s", "samples_per_s", "tokens_per_s", "data_wait_share", "memory_mb", "mfu")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:

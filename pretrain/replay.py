@@ -158,9 +158,10 @@ def replay_step(recorded: Recorded, step: int, rank: int | None = None) -> list[
 def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
     """Yield each sample of a micro-batch as JSON: where it is from, its text with the masks in it, labels."""
     from pretrain.sample_sources import source_of
+    from shards.collate import cells_of_samples
 
     arrays = replayed.arrays
-    begins, ends = _cells_of_samples(arrays)
+    begins, ends = cells_of_samples(arrays)
     flat = arrays["input_ids"].reshape(-1)
     for i, sample_id in enumerate(arrays["sample_ids"].tolist()):
         data_set = recorded.data_sets[int(arrays["set_index"][i])]
@@ -184,20 +185,6 @@ def samples_of(replayed: Replayed, recorded: Recorded, tokenizer: Tokenizer) -> 
             "text": render(seen, labels, tokenizer),
             "masks": [_mask(position, labels[position], seen[position], tokenizer) for position in sorted(labels)],
         }
-
-
-def _cells_of_samples(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return where each sample of a batch begins and ends, as flat indexes; with packing a row holds several."""
-    import numpy as np
-
-    width = arrays["input_ids"].shape[1]
-    row_begins = np.arange(len(arrays["lengths"])) * width
-    row_ends = row_begins + arrays["lengths"]
-    if "first_positions" not in arrays:
-        return row_begins, row_ends
-    begins = arrays["first_positions"]
-    following = np.append(begins[1:], width * len(row_begins))
-    return begins, np.minimum(following, row_ends[begins // width])
 
 
 def _mask(position: int, label: int, seen: int, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.checkpoint import Checkpoint, step_folder, verify_checkpoint
-from pretrain.log_line import read_metrics
+from pretrain.checkpoint import Checkpoint, newest_valid
+from pretrain.errors import CheckpointError
+from pretrain.log_line import MEASURED, read_metrics
 
-_CLOCK = ("steps_per_s", "samples_per_s", "tokens_per_s", "data_wait_share")  # what a record says of time
 _SCALER = ("scaler", "good_steps", "bad_steps")
 _SHOWN = 60
 
@@ -35,14 +35,21 @@ class Compared:
         return self.what, str(self.compared), str(self.different), self.first
 
 
-def compare_runs(work: Path, *, steps: int) -> list[Compared]:
-    """Return what is the same in ``whole`` and ``killed`` at step `steps`, and what is not."""
-    whole, killed = (verify_checkpoint(step_folder(work / name, steps)) for name in ("whole", "killed"))
+def compare_runs(work: Path) -> list[Compared]:
+    """Return what is the same in ``whole`` and ``killed`` where they ended, and what is not. Raises CheckpointError."""
+    whole, killed = _last_checkpoint(work / "whole"), _last_checkpoint(work / "killed")
     return [
         *compare_checkpoints(whole, killed),
         *_compare_batches(work),
         _compare("log records", _records(work / "whole"), _records(work / "killed")),
     ]
+
+
+def _last_checkpoint(run: Path) -> Checkpoint:
+    found, damaged = newest_valid(run)
+    if found is None or damaged:
+        raise CheckpointError("the run did not end on a whole checkpoint", where=run)
+    return found
 
 
 def compare_checkpoints(one: Checkpoint, other: Checkpoint) -> list[Compared]:
@@ -109,4 +116,4 @@ def _noted(work: Path, name: str) -> dict[tuple[int, int], Mapping[str, Sequence
 
 
 def _records(run: Path) -> dict[int, Any]:
-    return {i: {k: v for k, v in record.items() if k not in _CLOCK} for i, record in enumerate(read_metrics(run))}
+    return {i: {k: v for k, v in record.items() if k not in MEASURED} for i, record in enumerate(read_metrics(run))}

@@ -41,37 +41,35 @@ def verify(options: argparse.Namespace, arguments: Sequence[str]) -> cli.Outcome
 
     steps, kill_at = options.steps, options.kill_at if options.kill_at is not None else options.steps // 2
     given = argparse.Namespace(**{name: value for name, value in vars(options).items() if name not in _OWN})
-    config = _checked(config_from(given), steps, kill_at)
+    config, begin = _checked(config_from(given), steps, kill_at)
     work = Path(config.out) / f".verify-{uuid.uuid4().hex[:8]}"
     flags = [
-        *_run_flags(arguments),
-        "--out",
-        str(work),
-        "--save-steps",
-        str(config.save_steps),
-        "--resume",
-        "auto",
-        "--no-verify",
-    ]
+        *_run_flags(arguments), "--out", str(work), "--save-steps", str(config.save_steps),
+        "--logging-steps", str(config.logging_steps), "--resume", "auto", "--no-verify",
+    ]  # fmt: skip
     try:
         work.mkdir(parents=True)
         print(f"1 of 3: {steps} steps undisturbed", flush=True)
-        _train(work, "whole", flags, steps, config)
+        _train(work, "whole", flags, begin + steps, config)
         print(f"2 of 3: killed behind step {kill_at}, saving every {config.save_steps}", flush=True)
-        _train(work, "killed", flags, steps, config, kill_at=kill_at)
+        _train(work, "killed", flags, begin + steps, config, kill_at=begin + kill_at)
         resumed_from = _newest_step(work / "killed")
         print(f"3 of 3: resumed from step {resumed_from}", flush=True)
-        _train(work, "killed", flags, steps, config, record="resumed")
-        table = compare_runs(work, steps=steps)
+        _train(work, "killed", flags, begin + steps, config, record="resumed")
+        table = compare_runs(work)
     finally:
         remove_tree(work)
     return _outcome(table, {"steps": steps, "kill_at": kill_at, "resumed_from": resumed_from, "ranks": config.nproc})
 
 
-def _checked(config: TrainConfig, steps: int, kill_at: int) -> TrainConfig:
-    """Return `config` with --save-steps low enough. Raises what `make_plan` raises, or UsageError."""
+def _checked(config: TrainConfig, steps: int, kill_at: int) -> tuple[TrainConfig, int]:
+    """Return `config` as far as it decides what is trained, with --save-steps and --logging-steps low enough; and the step that
+    training begins behind. Raises what `make_plan` raises, or UsageError.
+    """
     from pretrain.plan import make_plan
 
+    if config.max_hours is not None:
+        raise UsageError("--max-hours leaves the schedule to the clock, so no two runs are the same", hint="Give --max-steps")
     if config.resume != "auto":
         raise UsageError(f"--resume {config.resume} makes no sense here", expected="a run from its beginning")
     if not 1 <= kill_at < steps:
@@ -79,21 +77,25 @@ def _checked(config: TrainConfig, steps: int, kill_at: int) -> TrainConfig:
             "--kill-at must lie behind the first step and before the last", expected=f"1 to {steps - 1}", got=kill_at
         )
     plan = make_plan(config, verify=config.verify)
-    if steps > plan.schedule.max_steps:
-        raise UsageError(f"--steps {steps} is more than the run has", expected=f"at most {plan.schedule.max_steps}")
+    begin = plan.cooldown.step if plan.cooldown is not None else 0
+    if begin + steps > plan.schedule.max_steps:
+        raise UsageError(f"--steps {steps} is more than the run has", expected=f"at most {plan.schedule.max_steps - begin}")
     config.micro_batch_on(config.nproc)
     soon = max(1, kill_at // 2)
-    return replace(
+    watched = replace(
         config,
         save_steps=config.save_steps if config.save_steps <= kill_at else soon,
         logging_steps=config.logging_steps if config.logging_steps <= kill_at else soon,
+        probe=None,
+        probe_steps=None,
     )
+    return watched, begin
 
 
 def _run_flags(arguments: Sequence[str]) -> list[str]:
-    """Return the flags that are meant for `pretrain.run`."""
+    """Return the flags that are meant for `pretrain.run`, without probes: they only look on."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--steps", "--kill-at"):
+    for flag in ("--steps", "--kill-at", "--probe", "--probe-steps"):
         own.add_argument(flag)
     for flag in ("--json", "--debug", "--no-verify"):
         own.add_argument(flag, action="store_true")

@@ -8,7 +8,9 @@ Legend: N rows of the batch, S samples in them, L padded length, M masked tokens
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,6 +172,18 @@ def empty_batch(plan: BatchPlan, *, packed: bool) -> dict[str, I64]:
     if packed:
         batch |= {"documents": zeros, "first_positions": np.zeros(1, np.int64)}
     return batch
+
+
+def cells_of_samples(batch: Mapping[str, npt.NDArray[Any]]) -> tuple[I64, I64]:
+    """Return where each sample of a batch of `collate` begins and ends, special tokens included: flat indexes, int64[S]."""
+    width = batch["input_ids"].shape[1]
+    row_begins = np.arange(len(batch["lengths"])) * width
+    row_ends = row_begins + batch["lengths"]
+    if "first_positions" not in batch:
+        return row_begins, row_ends
+    begins = batch["first_positions"]
+    following = np.append(begins[1:], width * len(row_begins))
+    return begins, np.minimum(following, row_ends[begins // width])
 
 
 def _swapped(rows: Rows, keys: U64, plan: BatchPlan) -> npt.NDArray[np.bool_]:

@@ -20,12 +20,13 @@ FLAGS = ("--model", "roformer-tiny", "--global-batch", "8", "--eval-steps", "3",
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
-    write_tiny_data(folder / "shards" / "tiny")
+    write_tiny_data(folder / "shards" / "tiny", shortest=4)
     return folder
 
 
 def test_killed_and_resumed_is_the_same_and_nothing_is_left_behind(place: Path) -> None:
-    ran = run("pretrain.verify_resume", *FLAGS, "--max-steps", "9", "--steps", "6", "--kill-at", "4", "--json", cwd=place)
+    length = ("--max-steps", "9", "--steps", "6", "--kill-at", "4")
+    ran = run("pretrain.verify_resume", *FLAGS, "--packing", *length, "--json", cwd=place)
     assert ran.code == 0, ran.err
     figures = ran.json["figures"]
     assert figures["same"] is True and figures["resumed_from"] in (2, 4)
@@ -34,6 +35,7 @@ def test_killed_and_resumed_is_the_same_and_nothing_is_left_behind(place: Path) 
         "weights", "moments", "beta powers", "scaler", "rest of the state", "samples of (rank, step)", "masks of (rank, step)",
         "log records",
     ]  # fmt: skip
+    assert figures["table"][-1]["compared"] == 3 + 2, "a record every second step, and evaluations"
     assert "same bytes" in ran.err
     assert list((place / "runs").iterdir()) == []
 
@@ -52,6 +54,7 @@ def test_two_sharded_processes_pass_as_well(place: Path) -> None:
     [
         (["--steps", "6", "--kill-at", "6"], 2, ["--kill-at", "1 to 5", "got 6"]),
         (["--steps", "600"], 2, ["--steps 600", "at most"]),
+        (["--max-hours", "1"], 2, ["--max-hours", "clock"]),
         (["--resume", "never"], 2, ["--resume never"]),
         (["--model", "nonsense"], 2, ["nonsense", "Known"]),
     ],
@@ -74,7 +77,7 @@ def pair(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def differing(work: Path) -> dict[str, str]:
-    return {row.what: row.first for row in compare_runs(work, steps=4) if row.different}
+    return {row.what: row.first for row in compare_runs(work) if row.different}
 
 
 def test_equal_runs_do_not_differ(pair: Path) -> None:

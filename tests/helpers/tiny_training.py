@@ -10,7 +10,7 @@ from typing import Any
 from pretrain.checkpoint import Contents, write_checkpoint
 from pretrain.config import ModelConfig
 from pretrain.distributed import World
-from pretrain.log_line import read_metrics
+from pretrain.log_line import MEASURED, read_metrics
 from pretrain.options import TrainConfig
 from pretrain.plan import TrainingPlan, choose_start, make_plan
 
@@ -47,8 +47,7 @@ def tiny_plan(config: TrainConfig, network: ModelConfig | None = None) -> Traini
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
     """Return what a run wrote to metrics.jsonl, but for what depends on the machine and its clock."""
-    measured = ("steps_per_s", "samples_per_s", "tokens_per_s", "data_wait_share", "memory_mb", "mfu")
-    return [{k: v for k, v in record.items() if k not in measured} for record in read_metrics(folder)]
+    return [{k: v for k, v in record.items() if k not in MEASURED} for record in read_metrics(folder)]
 
 
 def _silent(text: str) -> None:

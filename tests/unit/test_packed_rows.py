@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pretrain.batch_digests import batch_digests
 from pretrain.checkpoint import step_folder, verify_checkpoint
 from pretrain.config import ModelConfig
 from pretrain.data_plan import describe
@@ -49,6 +50,16 @@ def both(shards: Path, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     apart = collate(plan.train.take(drawn.rows), drawn.epochs, plan.batches)
     packed = batches.make(0)
     return packed, dict(apart) | {"draws": packed["draws"]}
+
+
+def test_a_packed_sample_has_the_digest_of_a_row_of_its_own(shards: Path, tmp_path: Path) -> None:
+    packed, apart = both(shards, tmp_path)
+    digests = batch_digests(packed)
+    assert digests == batch_digests(apart) and len(set(digests)) == len(packed["sample_ids"])
+    other = packed["masked_labels"].copy()
+    other[-1] += 1
+    changed = batch_digests(packed | {"masked_labels": other})
+    assert changed[:-1] == digests[:-1] and changed[-1] != digests[-1]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
