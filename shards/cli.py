@@ -57,7 +57,10 @@ class Parser(argparse.ArgumentParser):
 
 def new_parser(command: str, description: str) -> Parser:
     """Return a parser for ``python -m <command>`` that knows --json and --debug."""
-    parser = Parser(prog=f"python -m {command}", description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(
+        prog=f"python -m {command}", description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # a flag is read the same wherever arguments are looked at, and a new one breaks no command
+    )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print one summary object as the last line of stdout, all else on stderr"
     )
