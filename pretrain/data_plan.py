@@ -33,6 +33,19 @@ def chosen_sets(found: Sequence[DataSet], config: TrainConfig) -> tuple[DataSet,
     return tuple(data_set for data_set in found if data_set.name in weights)
 
 
+def require_drawn_masks(config: TrainConfig, data_sets: Sequence[DataSet]) -> None:
+    """Raise UsageError for options of masks when the masks are all stored with the data, and are used as they are."""
+    stored = [data_set.manifest.recipe.get("masking", {}).get("kind") == "static" for data_set in data_sets]
+    default = TrainConfig()
+    given = [n for n in ("mask_rate", "last_mask_rate", "ngrams", "corruption") if getattr(config, n) != getattr(default, n)]
+    if all(stored) and given:
+        flag = {"last_mask_rate": "mask_rate"}.get(given[0], given[0]).replace("_", "-")
+        raise UsageError(
+            f"--{flag} has no effect: the data brings masks of its own", got=", ".join(s.name for s in data_sets),
+            hint="Leave it out, or build the data with --masking dynamic",
+        )  # fmt: skip
+
+
 def make_drawing(config: TrainConfig, train: Split, skipped: I64 | None = None) -> Drawing:
     """Return how samples of `train` are drawn; `skipped` rows in place of those that --skip-samples names.
 

@@ -163,8 +163,6 @@ class TrainConfig:
                     f"--max-hours measures the speed in the warm-up, got --warmup-steps {self.warmup_steps}",
                     expected=f"at least {LEAST_WARMUP_STEPS}",
                 )
-            if self.last_mask_rate is not None:
-                raise UsageError("a mask rate that changes needs the last step to be known, and with --max-hours it is not")
             if self.cooldown_from is not None:
                 raise UsageError("--cooldown-from has no warm-up in which --max-hours could measure the speed")
         if self.cooldown_from is not None and self.lr_schedule != "wsd":

@@ -21,7 +21,7 @@ from pretrain.checkpoint import (
     step_of,
 )  # fmt: skip
 from pretrain.config import ModelConfig, generator_config
-from pretrain.data_plan import make_drawing, packing_identity
+from pretrain.data_plan import make_drawing, packing_identity, require_drawn_masks
 from pretrain.errors import CheckpointError, RunExistsError
 from pretrain.models import model_config
 from pretrain.options import DEFAULT_MODEL, RTD, TrainConfig
@@ -93,6 +93,7 @@ def make_plan(config: TrainConfig, *, verify: bool, say: Say = print) -> Trainin
             "the data has no sentence pairs, so there is no sentence order to predict", expected="layout 'pairs'",
             got=", ".join(f"{s.name}: {s.manifest.layout!r}" for s in data_sets), hint="Train with --objective mlm",
         )  # fmt: skip
+    require_drawn_masks(config, data_sets)
     if config.patience is not None and not len(heldout):
         raise UsageError(
             "--patience needs held-out samples to measure on", got=", ".join(s.name for s in data_sets),

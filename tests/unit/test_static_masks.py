@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+
+from pretrain.data_plan import require_drawn_masks
+from pretrain.options import TrainConfig
 from shards.collate import BatchPlan, collate
+from shards.errors import UsageError
 from shards.masks import MaskPolicy
 from shards.reader import Rows
 from shards.static_masks import with_static_masks
@@ -58,3 +64,19 @@ def test_a_batch_shows_exactly_the_stored_masks() -> None:
     assert len(batch["masked_labels"]) == len(static.ids)
     seen = batch["input_ids"].reshape(-1)[batch["masked_positions"]]
     assert np.array_equal(seen, static.ids.astype(np.int64))
+
+
+def test_options_of_masks_are_refused_where_the_data_brings_its_own() -> None:
+    static, drawn = (
+        SimpleNamespace(name=kind, manifest=SimpleNamespace(recipe={"masking": {"kind": kind}})) for kind in ("static", "dynamic")
+    )
+    for options, flag in (
+        ({"mask_rate": 0.3}, "--mask-rate"),
+        ({"last_mask_rate": 0.3}, "--mask-rate"),
+        ({"ngrams": 3}, "--ngrams"),
+    ):
+        config = TrainConfig(**options)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=f"{flag} has no effect.*static.*--masking dynamic"):
+            require_drawn_masks(config, [static])  # type: ignore[list-item]
+        require_drawn_masks(config, [static, drawn])  # type: ignore[list-item]
+    require_drawn_masks(TrainConfig(), [static])  # type: ignore[list-item]
