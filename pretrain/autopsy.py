@@ -99,7 +99,7 @@ def throughput_report(
     from pretrain.round_numbers import evenest_integer
 
     report: dict[str, Any] = {}
-    for name in ("samples_per_s", "steps_per_s", "tokens_per_s"):
+    for name in ("samples_per_s", "steps_per_s", "tokens_per_s", "mfu"):
         values = [v for s in log.steps if (v := getattr(s, name)) is not None]
         if values:
             report[name] = {"median": median(values), "lowest": min(values), "highest": max(values)}
@@ -129,7 +129,7 @@ def throughput_report(
     if tokens is not None and params is not None:
         report["flops_per_s"] = 6 * params * tokens
         if peak_flops is not None:
-            report["mfu"] = report["flops_per_s"] / peak_flops
+            report["mfu_computed"] = report["flops_per_s"] / peak_flops
     return report
 
 
@@ -227,7 +227,10 @@ def _say_rest(steps: dict[str, Any], throughput: dict[str, Any], losses: dict[st
     if "tokens_per_s_computed" in throughput:
         print(f"tokens/s: {throughput['tokens_per_s_computed']:,.0f}")
     if "mfu" in throughput:
-        print(f"MFU: {100 * throughput['mfu']:.1f} % ({throughput['flops_per_s']:.3g} FLOP/s at 6 a weight and token)")
+        low, high = (100 * throughput["mfu"][bound] for bound in ("lowest", "highest"))
+        print(f"MFU: median {100 * throughput['mfu']['median']:.1f} % ({low:.1f} to {high:.1f}), as printed")
+    if "mfu_computed" in throughput:
+        print(f"MFU: {100 * throughput['mfu_computed']:.1f} % ({throughput['flops_per_s']:.3g} FLOP/s at 6 a weight and token)")
     for name, values in losses.items():
         if "mean" in values:
             print(

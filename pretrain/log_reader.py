@@ -26,7 +26,7 @@ _NAMES = {
     "loss": "loss", "lm_loss": "lm_loss", "sop_loss": "sop_loss", "speed": "steps_per_s", "ips": "samples_per_s",
     "learning rate": "lr", "learning_rate": "lr", "lr": "lr", "loss_scaling": "loss_scaling", "num_good_steps": "num_good_steps",
     "incr_count": "num_good_steps", "num_bad_steps": "num_bad_steps", "decr_count": "num_bad_steps",
-    "tokens_per_s": "tokens_per_s", "steps_per_s": "steps_per_s", "samples_per_s": "samples_per_s",
+    "tokens_per_s": "tokens_per_s", "steps_per_s": "steps_per_s", "samples_per_s": "samples_per_s", "mfu": "mfu",
 }  # fmt: skip
 _LOSSES = ("loss", "lm_loss", "sop_loss")
 _COUNTERS = ("num_good_steps", "num_bad_steps")
@@ -56,6 +56,7 @@ class LoggedStep:
     samples_per_s: float | None = None
     samples_per_s_error: float = 0.0
     tokens_per_s: float | None = None
+    mfu: float | None = None
     time: datetime | None = None
 
 
@@ -133,7 +134,7 @@ def _from_text(line: int, text: str) -> LoggedStep | None:
         if (ours := _NAMES.get(name)) is None:
             continue
         try:
-            number = Decimal(words[0])
+            number = Decimal(words[0].removesuffix("%")).scaleb(-2 * words[0].endswith("%"))
         except InvalidOperation:
             return None
         values[ours] = int(number) if ours in _COUNTERS and number.is_finite() else float(number)

@@ -108,7 +108,7 @@ def record(step: int, **changes: float) -> StepRecord:
 
 def test_our_log_and_our_metrics_say_the_same(tmp_path: Path) -> None:
     start = datetime(2026, 1, 1)
-    records = [record(step) for step in (20, 40, 60)]
+    records = [record(step, mfu=0.25) for step in (20, 40, 60)]
     lines = [stamped(r.line(), start + timedelta(seconds=r.step / 2)) for r in records]
     (tmp_path / "a.log").write_text("data: tiny\n" + "\n".join(lines) + "\nfinished\n")
     evaluation = json.dumps({"step": 60, "eval": {"loss": 2.0}})
@@ -118,7 +118,7 @@ def test_our_log_and_our_metrics_say_the_same(tmp_path: Path) -> None:
     assert (text.bad_lines, metrics.bad_lines, metrics.evaluations) == ((), (), 1)
     for log in (text, metrics):
         report = throughput_report(log, tokens_per_sample=None, params=None, peak_flops=None)
-        assert report["global_batch"] == 32 and report["tokens_per_s"]["median"] == 8192
+        assert report["global_batch"] == 32 and report["tokens_per_s"]["median"] == 8192 and report["mfu"]["median"] == 0.25
         scaler = scaler_report(log, init_scale=32768, growth_steps=1000)
         assert scaler["is_off"] and scaler["skipped_at_least"] == 0
     assert throughput_report(text, tokens_per_sample=None, params=None, peak_flops=None)["steps_per_s_by_clock"] == 2.0
