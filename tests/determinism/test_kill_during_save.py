@@ -80,6 +80,32 @@ def recovers_from_cuts(shards: Path, tmp_path: Path, whole: TrainingPlan, monkey
     raise AssertionError("training never came to its end")
 
 
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_killed_within_any_step_and_resumed(
+    shards: Path, tmp_path: Path, whole: TrainingPlan, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Gradients are there, weights are not yet changed; what the writer had in hand is lost too."""
+    plan = short_plan(shards, tmp_path)
+    trainer = new_trainer(plan)
+    update = trainer.optimizer.update
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    def update_or_die(*arguments: float) -> None:
+        if trainer.state.step + 1 == step:
+            monkeypatch.setattr(durable, "fault_hook", kill)
+            raise Killed
+        update(*arguments)
+
+    trainer.optimizer.update = update_or_die
+    with pytest.raises(Killed):
+        trainer.run()
+    monkeypatch.setattr(durable, "fault_hook", None)
+    new_trainer(plan).run()
+    ends_alike(plan, whole)
+
+
 def test_killed_at_durable_operations_and_resumed(
     shards: Path, tmp_path: Path, whole: TrainingPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
