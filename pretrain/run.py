@@ -21,7 +21,8 @@ if __package__ in (None, ""):
     # Started as a file, by paddle's launcher: its folder is on the path where the project's root should be.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from pretrain.options import TrainConfig, add_flags, config_from
+from pretrain.flags import add_flags, config_from
+from pretrain.options import TrainConfig
 from shards import cli
 from shards.errors import LockedError, UsageError
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pretrain.options import config_from
+from pretrain.flags import config_from
 from pretrain.run import build_parser, train
 from shards import cli
 

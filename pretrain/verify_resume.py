@@ -21,7 +21,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pretrain.options import TrainConfig, add_flags, config_from
+from pretrain.flags import add_flags, config_from
+from pretrain.options import TrainConfig
 from shards import cli
 from shards.errors import UsageError
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from pretrain.options import TrainConfig, config_from
+from pretrain.flags import config_from
+from pretrain.options import TrainConfig
 from pretrain.run import build_parser
 from pretrain.runs import build_parser as runs_parser
 from pretrain.verify_resume import build_parser as verify_parser

@@ -17,7 +17,7 @@ from finetune.thucnews import _parser as thucnews_parser
 from pipeline.build import build_parser as build_parser
 from pipeline.inspect import build_parser as inspect_parser
 from pipeline.vocab import build_parser as vocab_parser
-from pretrain.options import add_flags, config_from
+from pretrain.flags import add_flags, config_from
 from shards.cli import new_parser
 from tests.helpers.commands import ROOT, error_of, flags, run
 from workflows.recipes import RECIPES, quickstart
