@@ -174,9 +174,7 @@ def _train_here(
             f"({trainer.batches.per_step} x {micro_batch} on each of {world.size}), {schedule.kind} schedule, "
             f"{schedule.warmup_steps} steps of warm-up"
         )
-        for line in (f"peak: {trainer.peak.reason}" + _tera(trainer.peak.flops_per_s), *trainer.observers.described):
-            say(line)
-        for line in describe(trainer.batches.sampler_of(1)):
+        for line in (*trainer.reports.described, *describe(trainer.batches.sampler_of(1))):
             say(line)
         with StopSignals() as signals:
             result = trainer.run(observe(trainer, signals.poll) if observe is not None else signals.poll)
@@ -241,10 +239,6 @@ def _record_fields(
         "micro_batch": micro_batch,
         "device": device,
     }
-
-
-def _tera(flops_per_s: float | None) -> str:
-    return "" if flops_per_s is None else f": {flops_per_s / 1e12:.3f} TFLOP/s"
 
 
 def _tokenizer_files(plan: TrainingPlan) -> dict[str, bytes]:

@@ -28,23 +28,23 @@ from pretrain.checkpoint_writer import CheckpointWriter
 from pretrain.distributed import World
 from pretrain.early_stopping import is_exhausted
 from pretrain.epoch_check import EpochCheck
-from pretrain.evaluate import Evaluation, Evaluator
+from pretrain.evaluate import Evaluator
 from pretrain.loader import PACKING_KEYS, Loader
 from pretrain.objectives import objective_of
-from pretrain.observers import Observers
 from pretrain.optimizer import Optimizer
 from pretrain.options import RTD_WEIGHT
 from pretrain.plan import Start, TrainingPlan
 from pretrain.precision import Precision
 from pretrain.probes import Probes, probe_command
 from pretrain.recompute import recompute_blocks
+from pretrain.reports import Reports
 from pretrain.rollback import Rollback
 from pretrain.sections import staged_batches
 from pretrain.sharding import Sharding
 from pretrain.spikes import with_loss
 from pretrain.train_state import TrainState, Window
 from pretrain.trouble import Trouble, Verdict
-from pretrain.utilisation import Work, find_peak, peak_memory_bytes, weight_shapes
+from pretrain.utilisation import Work, find_peak, weight_shapes
 from pretrain.weights import load_into, named_weights
 from shards.counter import Purpose, fold
 
@@ -59,30 +59,6 @@ class Result:
     checkpoint: Checkpoint
     stopped_by: int | None
     figures: Mapping[str, Any]
-
-
-class Stopwatch:
-    """Time spent training since the last log line, without evaluation and saving."""
-
-    def __init__(self) -> None:
-        self.restart(0.0)
-
-    def restart(self, wait_s: float) -> None:
-        self._since, self._paused_s, self._wait_before_s = time.perf_counter(), 0.0, wait_s
-        self.steps = self.samples = self.tokens = 0
-
-    def paused(self, work: Callable[[], Any]) -> Any:
-        started = time.perf_counter()
-        result = work()
-        self._paused_s += time.perf_counter() - started
-        return result
-
-    @property
-    def elapsed_s(self) -> float:
-        return max(time.perf_counter() - self._since - self._paused_s, 1e-9)
-
-    def wait_share(self, wait_s: float) -> float:
-        return min(1.0, (wait_s - self._wait_before_s) / self.elapsed_s)
 
 
 class Trainer:
@@ -128,13 +104,12 @@ class Trainer:
         self._evaluator: Evaluator | None = None
         if len(plan.heldout):
             self._evaluator = Evaluator(plan.heldout, plan.batches, self.objective, batch_rows=micro_batch, world=world)
-        self._last_evaluation: Evaluation | None = None
-        self._last_record: log_line.StepRecord | None = None
-        self._watch = Stopwatch()
         self._checkpoint = start.checkpoint
-        self.observers = Observers(plan.folder, step=self.state.step, last_step=self.schedule.max_steps, active=world.is_first)
-        self._work = Work.of(weight_shapes(self.network))
-        self.peak = find_peak(config.peak_flops, processes=world.size, on_gpu=on_gpu)
+        self.reports = Reports(
+            plan.folder, world, step=self.state.step, last_step=self.schedule.max_steps,
+            work=Work.of(weight_shapes(self.network)), peak=find_peak(config.peak_flops, processes=world.size, on_gpu=on_gpu),
+            detects=config.rtd, on_gpu=on_gpu,
+        )  # fmt: skip
 
     def _load(self, start: Start) -> None:
         if start.checkpoint is not None:
@@ -162,20 +137,20 @@ class Trainer:
         stopped_by: int | None = None
         try:
             self._make_up_for_a_probe()
-            self._watch.restart(loader.wait_s)
+            self.reports.watch.restart(loader.wait_s)
             while self.state.step < self.schedule.max_steps and stopped_by is None and not self._is_exhausted:
                 stopped_by = self._step(loader, stop)
-                self.observers.advance(self.schedule.max_steps, self._last_record.loss if self._last_record is not None else None)
+                self.reports.advance(self.schedule.max_steps)
                 if budget is not None and self.state.horizon is None:
                     self._plan_horizon(budget)
                 step, last_step = self.state.step, self.schedule.max_steps
                 if step % plan.config.logging_steps == 0 or step == last_step:
                     self._log(loader)
                 if step % plan.config.eval_steps == 0 or step == last_step:
-                    self._watch.paused(self._evaluate)
+                    self.reports.watch.paused(self._evaluate)
                 wanted = self._save_now or self._is_turning_point
                 if step % plan.config.save_steps == 0 or step == last_step or stopped_by is not None or wanted:
-                    self._watch.paused(self._save)
+                    self.reports.watch.paused(self._save)
                 self._writer.check()
             checkpoint = self._writer.finish() or self._checkpoint
             if self._is_exhausted and self.world.is_first:
@@ -192,9 +167,11 @@ class Trainer:
         finally:
             self._probes.give_up()
             loader.close()
-            self.observers.close()
+            self.reports.close()
         assert checkpoint is not None
-        figures = self._figures(steps=self.state.step - first_step, elapsed_s=time.perf_counter() - begun, wait_s=loader.wait_s)
+        elapsed_s = time.perf_counter() - begun
+        figures = self.reports.figures(self.state, steps=self.state.step - first_step, elapsed_s=elapsed_s, wait_s=loader.wait_s)
+        figures["stopped_early"] = self._is_exhausted
         return Result(step=self.state.step, checkpoint=checkpoint, stopped_by=stopped_by, figures=figures)
 
     def _spared(self) -> frozenset[Path]:
@@ -262,9 +239,7 @@ class Trainer:
             self.state, step=step, samples_seen=seen, evaluation=None,
             window=self.state.window.plus(here) if is_finite else self.state.window,
         )  # fmt: skip
-        self._watch.steps += 1
-        self._watch.samples += self.plan.sizes.batch_size(step)
-        self._watch.tokens += tokens
+        self.reports.watch.count(samples=self.plan.sizes.batch_size(step), tokens=tokens)
         return stopped_by if self.world.size > 1 else stop()
 
     def _note_update(self, loss: float, *, is_finite: bool) -> None:
@@ -337,48 +312,19 @@ class Trainer:
             log_line.say(f"time budget: {budget.step_s:.4f} s a step in the warm-up, so the schedule ends at step {horizon:,}")
 
     def _log(self, loader: Loader) -> None:
-        state, watch = self.state, self._watch
-        operations = self._work.operations(tokens=watch.tokens, samples=watch.samples, masked=state.window.lm_count)
-        peak = self.peak.flops_per_s
-        record = log_line.StepRecord(
-            step=state.step,
-            loss=state.window.lm_loss + state.window.sop_loss + RTD_WEIGHT * state.window.rtd_loss,
-            lm_loss=state.window.lm_loss,
-            sop_loss=state.window.sop_loss,
-            lr=self.schedule.rate(state.step),
-            loss_scaling=state.scaler.scale,
-            num_good_steps=state.scaler.good_steps,
-            num_bad_steps=state.scaler.bad_steps,
-            steps_per_s=watch.steps / watch.elapsed_s,
-            samples_per_s=watch.samples / watch.elapsed_s,
-            tokens_per_s=watch.tokens / watch.elapsed_s,
-            data_wait_share=watch.wait_share(loader.wait_s),
-            mfu=None if peak is None else operations / watch.elapsed_s / peak,
-            memory_mb=peak_memory_bytes(on_gpu=self._on_gpu) / 1e6,
-            rtd_loss=state.window.rtd_loss if self.plan.config.rtd else None,
-        )
-        self._last_record = record
-        self.state = replace(state, window=Window())
-        if self.world.is_first:
-            log_line.say(record.line())
-            log_line.append_metrics(self.plan.folder, record.to_json())
-            self.observers.note("train", state.step, record.to_json())
-        watch.restart(loader.wait_s)
+        self.reports.log(self.state, learning_rate=self.schedule.rate(self.state.step), wait_s=loader.wait_s)
+        self.state = replace(self.state, window=Window())
 
     def _evaluate(self) -> None:
         if self._evaluator is None:
             return
         with self._precision.forward():
             evaluation = self._evaluator(self.network)
-        self._last_evaluation = evaluation
         here = {"step": self.state.step, "loss": evaluation.loss}
         best = self.state.best_evaluation
         better = math.isfinite(evaluation.loss) and (best is None or evaluation.loss < best["loss"])
         self.state = replace(self.state, evaluation=here, best_evaluation=here if better else best)
-        if self.world.is_first:
-            log_line.say(evaluation.line(self.state.step))
-            log_line.append_metrics(self.plan.folder, {"step": self.state.step, "eval": evaluation.to_json()})
-            self.observers.note("eval", self.state.step, evaluation.to_json())
+        self.reports.evaluated(self.state.step, evaluation)
 
     def _save(self) -> None:
         """Copy the training state to host memory; the first rank has it written while training goes on."""
@@ -397,23 +343,3 @@ class Trainer:
                 tokenizer_files=self._tokenizer_files,
             )
             self._writer.submit(contents)
-
-    def _figures(self, *, steps: int, elapsed_s: float, wait_s: float) -> dict[str, Any]:
-        figures: dict[str, Any] = {
-            "step": self.state.step,
-            "samples_seen": self.state.samples_seen,
-            "skipped_updates": self.state.scaler.skipped_steps,
-            "rollbacks": self.state.rollbacks,
-            "elapsed_s": round(elapsed_s, 3),
-        }
-        figures["data_wait_share"] = round(wait_s / max(elapsed_s, 1e-9), 5)
-        figures["steps_per_s"] = round(steps / max(elapsed_s, 1e-9), 4)
-        if self._last_record is not None:
-            record = self._last_record.to_json()
-            figures |= {n: record[n] for n in ("loss", "lm_loss", "sop_loss", "rtd_loss", "tokens_per_s") if n in record}
-        if self._last_evaluation is not None:
-            figures["eval"] = self._last_evaluation.to_json()
-        if self.state.best_evaluation is not None:
-            figures["best"] = dict(self.state.best_evaluation)
-        figures["stopped_early"] = self._is_exhausted
-        return figures
