@@ -16,7 +16,7 @@ from pathlib import Path
 from finetune.errors import TaskDataError
 from finetune.gather import Gathering
 from finetune.inputs import found, usual_folders
-from finetune.json_lines import read_json_lines
+from finetune.json_lines import UNLABELLED, read_json_lines
 from finetune.task import Task, TaskInput
 from finetune.tsv import Table
 from shards.canonical import canonical_json
@@ -78,24 +78,24 @@ def only_file(folder: Path) -> Path:
 
 def _read(task: Task, path: Path, gathering: Gathering, swap_seed: int) -> Table:
     """Read one file; rows without label get one."""
-    table = read_json_lines(path, wanted=task.texts, optional=(task.label,))
+    table = read_json_lines(path, wanted=(*task.texts, task.label), rewrite=task.rewrite)
     gathering.table_read(table)
-    if len(table.columns) > 3:
+    a, b, c, labels = (list(column) for column in table.columns)
+    unlabelled = [index for index, label in enumerate(labels) if label == UNLABELLED]
+    if not unlabelled:
         return table
-    a, b, c = (list(column) for column in table.columns)
-    labels = []
-    for index, row in enumerate(zip(*table.columns, strict=True)):
-        swapped = swaps(row, swap_seed)
-        if swapped:
-            b[index], c[index] = row[2], row[1]
-        labels.append("C" if swapped else "B")
-    gathering.count("rows_labelled_by_convention", len(labels))
+    swapped = [index for index in unlabelled if swaps((a[index], b[index], c[index]), swap_seed)]
+    for index in unlabelled:
+        labels[index] = "B"
+    for index in swapped:
+        b[index], c[index], labels[index] = c[index], b[index], "C"
+    gathering.count("rows_labelled_by_convention", len(unlabelled))
     gathering.record("swap_seed", str(swap_seed))
     gathering.note(
-        f"{path.name} has no labels: B is the closer one by convention, and B and C changed places in {labels.count('C'):,} of "
-        f"{len(labels):,} rows (--swap-seed {swap_seed})"
+        f"{len(unlabelled):,} of {len(labels):,} rows of {path.name} have no label: B is the closer one by convention, and B "
+        f"and C changed places in {len(swapped):,} of them (--swap-seed {swap_seed})"
     )
-    return replace(table, columns=(a, b, c, labels), numbers=(*table.numbers, task.label))
+    return replace(table, columns=(a, b, c, labels))
 
 
 def row_hash(texts: Sequence[str]) -> int:

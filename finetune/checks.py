@@ -8,7 +8,7 @@ from finetune.tsv import Table
 
 
 def require_text(task: Task, table: Table) -> None:
-    """Raise TaskDataError when a text column of the training rows holds nothing but numbers: columns were mixed up."""
+    """Raise TaskDataError when a text column holds nothing but numbers: columns were mixed up."""
     for column in range(len(task.texts)):
         if all(_is_number(text) for text in table.columns[column]):
             raise TaskDataError(

@@ -36,7 +36,8 @@ class Gathering:
 
     def take_training(self, train: Table, dev: Table) -> None:
         """Take training and dev rows that were read elsewhere."""
-        checks.require_text(self._task, train)
+        for table in (train, dev):
+            checks.require_text(self._task, table)
         derived = self._task.kind == "classes" and not self._task.labels
         if derived:
             train, dev = self._labelled(train), self._labelled(dev)

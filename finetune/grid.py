@@ -136,7 +136,10 @@ def _commit(group: Group, stored: Sequence[StoredJob], best: StoredJob, out: Pat
         data_fingerprint=rows.data_fingerprint,
         settings={**settings.to_json(), "device": "+".join(sorted(devices))},
     )
-    row["rows"] = {"train": len(rows.train), "train_available": rows.available, "dev": len(rows.dev_sets[""])}
+    row["rows"] = {
+        "train": len(rows.train), "train_available": rows.available, "dev": len(rows.dev_sets[""]),
+        "dev_available": rows.dev_available,
+    }  # fmt: skip
     row["tally"] = dict(rows.tally)
     row["unknown_share"] = rows.train.unknown_share
     row["parameters"] = best.parameters

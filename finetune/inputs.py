@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from finetune.errors import TaskDataError
@@ -117,8 +118,11 @@ def read_folder(task: Task, folder: Path, reason: str, *, tests: bool) -> TaskIn
     """Read every file of a task's folder. Raises NotFoundError, TaskDataError."""
     if task.label_file is not None:
         task = task.with_labels(class_names(folder / task.label_file))
+    train, dev = _path(folder, task.train_files), _path(folder, task.dev.files)
+    tests_of = tuple(replace(split, submission=split.submission_of.get(train.name, split.submission)) for split in task.tests)
+    task = replace(task, tests=tests_of)
     gathering = Gathering(task, f"data: {folder} ({reason})")
-    gathering.read_training(_path(folder, task.train_files), _path(folder, task.dev.files))
+    gathering.read_training(train, dev)
     for split in task.other_dev:
         path = found(folder, split.files)
         if path is not None:

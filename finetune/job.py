@@ -46,7 +46,8 @@ JOBS, JOB, LOG = "jobs", "job.json", "log.txt"
 class TaskRows:
     """A task's rows as ids, ready for any setting of one length, and where its jobs start.
 
-    dev_sets: the first one is called "" and decides. available: training rows there were before a subset was taken.
+    dev_sets: the first one is called "" and decides. available, dev_available: training rows and dev rows there were before a
+    subset was taken.
     """
 
     task: Task
@@ -54,6 +55,7 @@ class TaskRows:
     train: EncodedRows
     dev_sets: Mapping[str, EncodedRows]
     available: int
+    dev_available: int
     tally: Mapping[str, int]
     data_fingerprint: str
     tokenizer_files: Mapping[str, bytes]
@@ -73,16 +75,17 @@ def prepare(task: Task, data: TaskInput, start: Start, settings: Settings, *, al
 
     examples = subset(data.train, settings.max_train_rows)
     train = encoded(examples)
+    dev_sets = {
+        name: encoded(subset(examples, settings.max_dev_rows)) for name, examples in {"": data.dev, **data.other_dev}.items()
+    }
     print(
-        f"rows: {len(train):,} to train on, {len(data.dev):,} to score; {train.cut:,} training rows cut to "
+        f"rows: {len(train):,} to train on, {len(dev_sets['']):,} to score; {train.cut:,} training rows cut to "
         f"{settings.max_seq_len} tokens; [UNK] {train.unknown_share:.2%} of {train.tokens:,} tokens"
     )
     require_known(train, examples, tokenizer, task=task.name, allow=allow_unk)
-    dev_sets = {"": encoded(data.dev)}
-    dev_sets |= {name: encoded(examples) for name, examples in data.other_dev.items()}
     return TaskRows(
-        task=task, start=start, train=train, dev_sets=dev_sets, available=len(data.train), tally=data.tally,
-        data_fingerprint=data.fingerprint,
+        task=task, start=start, train=train, dev_sets=dev_sets, available=len(data.train), dev_available=len(data.dev),
+        tally=data.tally, data_fingerprint=data.fingerprint,
         tokenizer_files=tokenizer.files(),
     )  # fmt: skip
 

@@ -123,4 +123,10 @@ def mark_spans(record: Record, place: str) -> Record:
     return {**record, "text": text}
 
 
-REWRITES: dict[str, Callable[[Record, str], Record]] = {"mark_spans": mark_spans}
+def mark_unlabelled(record: Record, place: str) -> Record:
+    """CAIL2019-SCM: write the sign for "no label" where a row has none."""
+    return record if record.get("label") not in (None, "") else {**record, "label": UNLABELLED}
+
+
+UNLABELLED = "-"
+REWRITES: dict[str, Callable[[Record, str], Record]] = {"mark_spans": mark_spans, "mark_unlabelled": mark_unlabelled}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,17 @@ def f1(predicted: I64, labels: I64) -> float:
     hits = int(np.sum((predicted == 1) & (labels == 1)))
     total = int(np.sum(predicted == 1) + np.sum(labels == 1))
     return 2.0 * hits / total if total else 0.0
+
+
+def precision(predicted: I64, labels: I64) -> float:
+    """Return the share of the rows predicted as class 1 that are: TP / (TP + FP)."""
+    hits, total = int(np.sum((predicted == 1) & (labels == 1))), int(np.sum(predicted == 1))
+    return hits / total if total else 0.0
+
+
+def recall(predicted: I64, labels: I64) -> float:
+    """Return the share of class 1 that was predicted as such: TP / (TP + FN)."""
+    return precision(labels, predicted)
 
 
 def f1_macro(predicted: I64, labels: I64) -> float:
@@ -63,7 +75,9 @@ def _ranks(values: F64) -> F64:
     return ((last - counts + 1 + last) / 2.0)[inverse]
 
 
-_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {"acc": accuracy, "f1": f1, "f1-macro": f1_macro, "mcc": matthews}
+_OF_CLASSES: dict[str, Callable[[I64, I64], float]] = {
+    "acc": accuracy, "precision": precision, "recall": recall, "f1": f1, "f1-macro": f1_macro, "mcc": matthews,
+}  # fmt: skip
 _OF_SCORES: dict[str, Callable[[F64, F64], float]] = {"pearson": pearson, "spearman": spearman}
 
 
@@ -78,6 +92,19 @@ def evaluate(names: Sequence[str], outputs: npt.NDArray[np.float32], labels: npt
     return figures
 
 
+# What the usual GLUE scripts log of a task with two metrics, before the mean of both.
+_LOGGED = {("acc", "f1"): ("acc", "precision", "recall", "f1"), ("pearson", "spearman"): ("pearson", "spearman")}
+
+
+def logged(names: Sequence[str], outputs: npt.NDArray[np.float32], labels: npt.NDArray[np.generic]) -> dict[str, float]:
+    """Return the metrics and what PaddleNLP's GLUE script logs beside them, in its order."""
+    both = tuple(names)
+    figures = evaluate(_LOGGED.get(both, both), outputs, labels)
+    if both in _LOGGED:
+        figures[" and ".join(both)] = fmean(figures[name] for name in both)
+    return figures
+
+
 def evaluate_tags(
     names: Sequence[str], outputs: npt.NDArray[np.float32], words: Words, labels: Sequence[str]
 ) -> dict[str, float]:
@@ -86,6 +113,18 @@ def evaluate_tags(
     true = [labels[tag] for tag in words.tags]
     figures = entity_figures((guessed[begin:end], true[begin:end]) for begin, end in pairwise(words.offsets.tolist()))
     return {name: figures[name] for name in names}
+
+
+def sure_of_words(outputs: npt.NDArray[np.float32], words: Words) -> F64:
+    """Return how sure [targets, labels] logits are of each word's tag: its probability; of a word without token, 1."""
+    shares = softmax(outputs).max(axis=1)
+    return np.where(words.target >= 0, shares[words.target], 1.0) if len(shares) else np.ones(len(words.target))
+
+
+def softmax(outputs: npt.NDArray[np.float32]) -> F64:
+    """Return the probabilities of each row of logits."""
+    shares = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def predicted_tags(targets: I64, words: Words, labels: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ _AXES = ("learning_rate", "batch_size", "epochs")
 _TASKS_OWN = (*_AXES, "warmup", "lr_schedule", "weight_decay", "max_seq_len")
 _OTHERS = (
     "layer_decay", "grad_clip", "label_smoothing", "dropout", "encoder_dropout", "pooling", "patience", "eval_steps",
-    "max_train_rows", "length_window", "amp",
+    "max_train_rows", "max_dev_rows", "length_window", "amp",
 )  # fmt: skip
 
 
@@ -50,6 +50,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def add_row_options(group: argparse._ArgumentGroup) -> None:
     """Add how much of the task's rows is used, to the command's own group of data options."""
     group.add_argument("--max-train-rows", type=int, metavar="N", default=_DERIVED, help="train on N rows, always the same ones")
+    group.add_argument(
+        "--max-dev-rows", type=int, metavar="N", default=_DERIVED, help="score N rows of each set, always the same ones"
+    )
     group.add_argument(
         "--max-seq-len", type=int, default=_DERIVED,
         help="tokens of a row, special ones included; the rest is cut (default: the task's)",

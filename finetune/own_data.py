@@ -32,10 +32,17 @@ def own_task(name: str, *, columns: str, kind: str, labels: str | None) -> Task:
             name=name, family="", kind="score", texts=tuple(texts), label=label, score_range=(-math.inf, math.inf),
             metrics=("pearson", "spearman"),
         )  # fmt: skip
+    return Task(
+        name=name, family="", texts=tuple(texts), label=label, labels=named_labels(labels, least=2), metrics=("acc", "f1-macro")
+    )
+
+
+def named_labels(labels: str | None, *, least: int) -> tuple[str, ...]:
+    """Return what --labels names, nothing for None. Raises UsageError for fewer than `least`, or one twice."""
     given = tuple(part.strip() for part in labels.split(",")) if labels is not None else ()
-    if labels is not None and (len(given) < 2 or not all(given) or len(set(given)) < len(given)):
-        raise UsageError("--labels needs two different labels or more", got=labels)
-    return Task(name=name, family="", texts=tuple(texts), label=label, labels=given, metrics=("acc", "f1-macro"))
+    if labels is not None and (len(given) < least or not all(given) or len(set(given)) < len(given)):
+        raise UsageError(f"--labels needs {'two labels' if least == 2 else 'one label'} or more, none twice", got=labels)
+    return given
 
 
 def require_name(name: str) -> str:

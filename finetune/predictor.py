@@ -17,7 +17,7 @@ from finetune.batches import scoring_batches
 from finetune.encode import EncodedRows, encode
 from finetune.initial import resolve_fine_tuned
 from finetune.job import tokenizer_of
-from finetune.metrics import predicted_tags
+from finetune.metrics import predicted_tags, softmax, sure_of_words
 from finetune.settings import Settings
 from finetune.tags import entities
 from finetune.task import Examples, TaggedWords, Task
@@ -32,8 +32,8 @@ class Prediction:
     """What the model says of one row.
 
     label: the likeliest label, None for a score or for tags. probabilities: of every label, they sum to 1 (of a choice, of the
-    texts B and C being the closer one). score: of a task of scores. entities: of a tagging task, as {type, text, begin, end},
-    [begin, end) in characters.
+    texts B and C being the closer one). score: of a task of scores. entities: of a tagging task, as {type, text, begin, end,
+    probability}, [begin, end) in characters; the probability is that of the word it is least sure of.
     """
 
     label: str | None = None
@@ -82,11 +82,9 @@ class Predictor:
         if self.task.kind == "score":
             return [Prediction(score=float(value)) for value in outputs[:, 0]]
         names = _CHOICES if self.task.kind == "choice" else self.task.labels
-        shares = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
         return [
             Prediction(label=names[int(row.argmax())], probabilities=dict(zip(names, row.tolist(), strict=True)))
-            for row in shares
+            for row in softmax(outputs)
         ]
 
     def outputs(self, rows: EncodedRows, *, device: str = "auto") -> npt.NDArray[np.float32]:
@@ -112,13 +110,21 @@ class Predictor:
     ) -> list[Prediction]:
         assert rows.words is not None
         tags = predicted_tags(np.argmax(outputs, axis=1).astype(np.int64), rows.words, self.task.labels)
+        sure = sure_of_words(outputs, rows.words)
         found, first = [], 0
         for text, row in zip(texts, words, strict=True):
             of_row = entities(tags[first : first + len(row.begins)])
+            shown = []
+            for kind, begin, end in of_row:
+                place, behind = row.begins[begin], row.ends[end - 1]
+                shown.append(
+                    {
+                        "type": kind, "text": text[place:behind], "begin": place, "end": behind,
+                        "probability": float(sure[first + begin : first + end].min()),
+                    }
+                )  # fmt: skip
             first += len(row.begins)
-            spans = [(kind, row.begins[begin], row.ends[end - 1]) for kind, begin, end in of_row]
-            shown = tuple({"type": kind, "text": text[begin:end], "begin": begin, "end": end} for kind, begin, end in spans)
-            found.append(Prediction(entities=shown))
+            found.append(Prediction(entities=tuple(shown)))
         return found
 
 

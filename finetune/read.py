@@ -30,7 +30,10 @@ def read_split(task: Task, path: Path, split: Split | None = None, *, labelled: 
     names = task.columns if split is None or split.columns is None else split.columns or None
     if optional and (names is not None or optional[0] not in header_of(path)):
         optional = ()
-    return read_table(path, wanted=(*wanted, *optional), names=names, max_defects=task.max_defects if labelled else 0)
+    # A submission has a line for every row, also for those few of QQP that ask nothing.
+    return read_table(
+        path, wanted=(*wanted, *optional), names=names, max_defects=task.max_defects if labelled else 0, may_be_empty=not labelled
+    )
 
 
 def examples_of(task: Task, table: Table, split: Split | None = None, *, labelled: bool = True) -> tuple[Examples, Table]:

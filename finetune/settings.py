@@ -14,6 +14,9 @@ from shards.errors import UsageError, unknown_name
 LR_SCHEDULES = ("linear", "cosine", "constant")
 POOLINGS = ("cls", "mean")
 AMP_LEVELS = ("off", "O1")
+_COUNTS = (
+    "epochs", "batch_size", "max_seq_len", "patience", "eval_steps", "max_train_rows", "max_dev_rows", "length_window",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,8 @@ class Settings:
     label's weight that is spread over all classes. dropout: before the head; encoder_dropout: inside the encoder (None: as it was
     pretrained). pooling: what stands for a row, "cls" or "mean".
     patience: evaluations without a better one after which training stops (None: it never stops early).
-    eval_steps: steps between evaluations (None: each epoch's end). max_train_rows: rows to train on (None: all).
+    eval_steps: steps between evaluations (None: each epoch's end). max_train_rows, max_dev_rows: rows to train on, rows of each
+    set to score (None: all).
     length_window: batches among which rows are sorted by length, so that rows of a batch need little padding (1: not sorted).
     amp: "O1" computes matrix products in bfloat16 on a GPU.
     """
@@ -48,11 +52,12 @@ class Settings:
     patience: int | None = None
     eval_steps: int | None = None
     max_train_rows: int | None = None
+    max_dev_rows: int | None = None
     length_window: int = 16
     amp: str = "off"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_seq_len", "patience", "eval_steps", "max_train_rows", "length_window"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{_flag(name)} must be at least 1, got {value}")
@@ -73,7 +78,11 @@ class Settings:
                 raise unknown_name(_flag(name), str(getattr(self, name)), known)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Return the settings as JSON values; what limits the dev rows is there only where they are limited."""
+        values = dataclasses.asdict(self)
+        if self.max_dev_rows is None:
+            del values["max_dev_rows"]
+        return values
 
     def schedule(self, rows: int) -> Schedule:
         """Return the learning rate over all epochs of `rows` rows."""

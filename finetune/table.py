@@ -145,10 +145,13 @@ def _marks(row: Mapping[str, Any]) -> list[str]:
         marks.append("mean and median are of best evaluations: chosen on dev")
     if row["chosen_on_dev"]:
         marks.append(f"the best of {row['chosen_on_dev']} settings: chosen on dev")
-    train, dev = OFFICIAL_ROWS.get(row["task"], (rows["train_available"], rows["dev"]))
+    available = rows.get("dev_available", rows["dev"])  # rows of before it was recorded were all scored
+    train, dev = OFFICIAL_ROWS.get(row["task"], (rows["train_available"], available))
     if rows["train"] != train:
         marks.append(f"{rows['train']:,} of {max(train, rows['train_available']):,} training rows")
-    if rows["dev"] != dev:
+    if rows["dev"] < available:
+        marks.append(f"{rows['dev']:,} of {available:,} dev rows")
+    elif rows["dev"] != dev:
         marks.append(f"{rows['dev']:,} dev rows, not the official {dev:,}")
     if row["unknown_share"] > 0.01:
         marks.append(f"{100.0 * row['unknown_share']:.1f} % of the tokens unknown")

@@ -27,6 +27,7 @@ from finetune.task import Examples, TaggedWords, Task, TaskInput
 from finetune.tsv import no_rows
 from pipeline.clean import clean_text
 
+_NAME_THEM = "If that is right, name all types: --labels A,B,…"
 _FORMS = "tokens and tags, text and entities, or text and label"
 
 
@@ -40,20 +41,27 @@ class TaggedRow:
     spaced: bool
 
 
-def load_tagged(name: str, *, train: Path, dev: Path, layout: str) -> TaskInput:
-    """Read training and dev rows of a tagging task. Raises NotFoundError, TaskDataError with file:row:column."""
+def load_tagged(name: str, *, train: Path, dev: Path, layout: str, kinds: Sequence[str] = ()) -> TaskInput:
+    """Read training and dev rows of a tagging task.
+
+    kinds: the types of entities; none given: those of the training rows, and dev rows must have the same ones. Raises
+    NotFoundError, TaskDataError with file:row:column.
+    """
     rows, files = {}, {}
     for path in (train, dev):
         rows[path], digest = read_tagged(path, layout)
         files[path.name if path.name not in files else str(path)] = digest
-    labels = labels_of(tag[2:] for row in rows[train] for tag in row.tags if tag != OUTSIDE)
+    found = labels_of(tag[2:] for row in rows[train] for tag in row.tags if tag != OUTSIDE)
+    labels = labels_of(kinds) if kinds else found
     task = Task(
         name=name, family="", kind="tags", layout=layout, texts=("text",), label="tag", labels=labels,
         metrics=("f1", "precision", "recall"), epochs=5,
     )  # fmt: skip
-    if len(labels) == 1:
+    if len(found) == 1:
         raise TaskDataError("no training row has an entity: there is nothing to learn", where=rows[train][0].places[0])
-    sides = {path: _examples(found, labels) for path, found in rows.items()}
+    sides = {path: _examples(side, labels) for path, side in rows.items()}
+    if not kinds:
+        _require_same_kinds(rows[train], rows[dev])
     notes, tally = [f"data: {train} and {dev}", f"entity types: {', '.join(label[2:] for label in labels[1::2])}"], {}
     if again := repeated(sides[train], sides[dev]):
         tally["dev_rows_in_train"] = len(again)
@@ -64,6 +72,18 @@ def load_tagged(name: str, *, train: Path, dev: Path, layout: str) -> TaskInput:
     return TaskInput(task=task, train=sides[train], dev=sides[dev], files=files, notes=tuple(notes), tally=tally)
 
 
+def _require_same_kinds(train: Sequence[TaggedRow], dev: Sequence[TaggedRow]) -> None:
+    """Raise TaskDataError, naming a training row, when the dev rows lack a type; one too many was found before."""
+    seen = {tag[2:] for row in dev for tag in row.tags}
+    for row in train:
+        for tag, place in zip(row.tags, row.places, strict=True):
+            if tag != OUTSIDE and tag[2:] not in seen:
+                raise TaskDataError(
+                    f"the types of entities in training and dev rows differ: no dev row has {tag[2:]!r}", where=place,
+                    hint=_NAME_THEM,
+                )  # fmt: skip
+
+
 def _examples(rows: Sequence[TaggedRow], labels: Sequence[str]) -> Examples:
     number = {label: i for i, label in enumerate(labels)}
     texts, words = [], []
@@ -71,7 +91,7 @@ def _examples(rows: Sequence[TaggedRow], labels: Sequence[str]) -> Examples:
         for tag, place in zip(row.tags, row.places, strict=True):
             if tag not in number:
                 known = ", ".join(label[2:] for label in labels[1::2])
-                raise TaskDataError("a type of entity that no training row has", where=place, expected=known, got=tag[2:])
+                raise TaskDataError("an unknown type of entity", where=place, expected=known, got=tag[2:], hint=_NAME_THEM)
         text, begins, ends = _joined(row)
         texts.append(text)
         words.append(TaggedWords(begins=begins, ends=ends, tags=tuple(number[tag] for tag in row.tags)))

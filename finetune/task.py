@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shards.canonical import fingerprint
@@ -18,7 +18,7 @@ class Split:
 
     `name` stands behind the names of its metrics, "" for the dev set itself. `files` are looked for in this order, relative to
     the task's folder. What is None is the task's; `columns` () means a header where the task's files have none. Of test rows,
-    `submission` is the file that takes their predictions.
+    `submission` is the file that takes their predictions, save for those of `submission_of`, by training file (FewCLUE's).
     """
 
     name: str = ""
@@ -28,6 +28,7 @@ class Split:
     columns: tuple[str, ...] | None = None
     metrics: tuple[str, ...] | None = None
     submission: str = ""
+    submission_of: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

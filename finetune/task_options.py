@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finetune.options import add_row_options
+from finetune.options import add_model_options, add_row_options
 
 if TYPE_CHECKING:
     from finetune.inputs import Elsewhere
@@ -22,6 +22,23 @@ def add_data_options(parser: argparse.ArgumentParser, places: str, *, sources: S
     group = parser.add_argument_group("data")
     group.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="the task's folder, or one that holds it")
     group.add_argument("--data", default="auto", choices=("auto", "local", *sources), help=f"auto: --data-dir, {places}")
+    add_row_options(group)
+    return group
+
+
+def add_own_files(
+    parser: argparse.ArgumentParser, name: str, *, rows: str, layouts: Sequence[str], labels: str
+) -> argparse._ArgumentGroup:
+    """Add the task's name, model options and two files of one's own; `rows` says what files are read, `labels` what they hold."""
+    parser.add_argument("--name", default=name, help="what the task is called in results")
+    add_model_options(parser)
+    group = parser.add_argument_group("data")
+    group.add_argument("--train", required=True, metavar="FILE", help=f"rows to train on: {rows}")
+    group.add_argument("--dev", required=True, metavar="FILE", help="rows to score")
+    group.add_argument(
+        "--labels", metavar="X,Y,…", default=argparse.SUPPRESS, help=f"the {labels} (default: those of the training rows)"
+    )
+    group.add_argument("--layout", default="auto", choices=("auto", *layouts), help="of both files; auto: by their names")
     add_row_options(group)
     return group
 

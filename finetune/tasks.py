@@ -135,7 +135,7 @@ def _clue(
     texts: tuple[str, ...],
     labels: tuple[str, ...],
     *,
-    submission: str = "",
+    version: str = "",
     id: str = "id",
     rewrite: str | None = None,
     train_files: tuple[str, ...] = (),
@@ -153,7 +153,13 @@ def _clue(
         unlabelled="-",
         train_files=(*train_files, "train.json", "train_few_all.json"),
         dev=Split(files=("dev.json", "dev_few_all.json")),
-        tests=(Split(files=("test.json", "test_public.json"), submission=submission or f"{name}_predict.json"),),
+        tests=(
+            Split(
+                files=("test1.1.json", "test.json", "test_public.json"),
+                submission=f"{name}{version}_predict.json",
+                submission_of={"train_few_all.json": f"{name}f_predict.json"},
+            ),
+        ),
         epochs=epochs,
         max_seq_len=max_seq_len,
     )
@@ -162,7 +168,7 @@ def _clue(
 _TNEWS = ("100", "101", "102", "103", "104", "106", "107", "108", "109", "110", "112", "113", "114", "115", "116")
 CLUE = (
     # Version 1.1 of the benchmark has new test rows for two tasks, and their submissions other names.
-    _clue("tnews", ("sentence",), _TNEWS, submission="tnews11_predict.json"),
+    _clue("tnews", ("sentence",), _TNEWS, version="11"),
     _clue("iflytek", ("sentence",), tuple(str(number) for number in range(119))),
     _clue("afqmc", ("sentence1", "sentence2"), _BINARY),
     _clue("cmnli", ("sentence1", "sentence2"), _THREE_WAY, epochs=2),
@@ -170,12 +176,12 @@ CLUE = (
         "ocnli",
         ("sentence1", "sentence2"),
         _THREE_WAY,
-        submission="ocnli_50k_predict.json",
+        version="_50k",
         train_files=("train.50k.json",),
         epochs=5,
     ),
     _clue("csl", ("keyword", "abst"), _BINARY, epochs=5, max_seq_len=256),
-    _clue("cluewsc", ("text",), ("false", "true"), submission="cluewsc11_predict.json", rewrite="mark_spans", epochs=50),
+    _clue("cluewsc", ("text",), ("false", "true"), version="11", rewrite="mark_spans", epochs=50),
 )
 
 THUCNEWS = (
@@ -212,6 +218,7 @@ CAIL = (
         layout="json",
         texts=("A", "B", "C"),
         labels=("B", "C"),
+        rewrite="mark_unlabelled",
         train_files=("train.json", "cail2019_scm_train.json"),
         dev=Split(files=("valid.json", "dev.json", "cail2019_scm_dev.json")),
         other_dev=(Split(name="test", files=("test.json", "cail2019_scm_test.json")),),

@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetune.options import (
-    add_model_options,
-    add_row_options,
-    add_training_options,
-    choose_model,
-    fine_tune,
-    settings_of,
-)
+from finetune.options import add_training_options, choose_model, fine_tune, settings_of
+from finetune.task_options import add_own_files
 from shards.cli import Outcome, new_parser, run
 
 COMMAND = "finetune.text"
@@ -20,23 +14,12 @@ COMMAND = "finetune.text"
 
 def _parser() -> argparse.ArgumentParser:
     parser = new_parser(COMMAND, "Fine-tune a checkpoint on rows of your own: classes or scores of texts or pairs of texts.")
-    parser.add_argument("--name", default="text", help="what the task is called in results")
-    add_model_options(parser)
-    data = parser.add_argument_group("data")
-    data.add_argument("--train", required=True, metavar="FILE", help="rows to train on: TSV, CSV or JSON lines")
-    data.add_argument("--dev", required=True, metavar="FILE", help="rows to score")
+    data = add_own_files(parser, "text", rows="TSV, CSV or JSON lines", layouts=("tsv", "csv", "json"), labels="classes")
     data.add_argument(
         "--columns", required=True, metavar="A[,B],LABEL", help="the column of texts, or the two of pairs, then the label's"
     )
     data.add_argument("--kind", default="classes", choices=("classes", "score"), help="what the label's column holds")
-    data.add_argument(
-        "--labels", metavar="X,Y,…", default=argparse.SUPPRESS, help="the classes (default: those of the training rows)"
-    )
-    data.add_argument(
-        "--layout", default="auto", choices=("auto", "tsv", "csv", "json"), help="of both files; auto: by their names"
-    )
     data.add_argument("--no-header", action="store_true", help="the first row is a row, and columns go by number from 1")
-    add_row_options(data)
     add_training_options(parser)
     return parser
 

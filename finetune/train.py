@@ -23,7 +23,7 @@ import paddle
 from finetune.batches import Batch, scoring_batches, steps_per_epoch, training_batches
 from finetune.encode import EncodedRows
 from finetune.initial import Start
-from finetune.metrics import evaluate, evaluate_tags
+from finetune.metrics import evaluate_tags, logged
 from finetune.networks import build_network, slow_down_lower_layers
 from finetune.score import SeedScore
 from finetune.settings import Settings
@@ -42,10 +42,11 @@ _SCORING_FACTOR = 4  # no gradients are kept while scoring, so larger batches fi
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One pass over dev rows: mean loss over the rows, the task's metrics."""
+    """One pass over dev rows: mean loss over the rows, the task's metrics, and the figures of the log line."""
 
     loss: float
     metrics: dict[str, float]
+    logged: dict[str, float]
 
 
 def step_line(step: int, schedule: Schedule, *, epoch: int, batch: int, loss: float, steps_per_s: float) -> str:
@@ -56,10 +57,13 @@ def step_line(step: int, schedule: Schedule, *, epoch: int, batch: int, loss: fl
     )
 
 
-def eval_line(scored: Scored, elapsed_s: float) -> str:
-    """Return the line of one evaluation."""
-    figures = "".join(f"{name}: {value}, " for name, value in scored.metrics.items())
-    return f"eval loss: {scored.loss:.6f}, {figures}eval done total : {elapsed_s} s"
+def eval_line(all_scored: Sequence[Scored], elapsed_s: float) -> str:
+    """Return the line of one evaluation: the sets of dev rows one after another, as that script has MNLI's two."""
+    sets = (
+        f"eval loss: {scored.loss:.6f}, " + "".join(f"{name}: {value}, " for name, value in scored.logged.items())
+        for scored in all_scored
+    )
+    return f"{''.join(sets)}eval done total : {elapsed_s} s"
 
 
 def _say(text: str) -> None:
@@ -130,13 +134,12 @@ class FineTuning:
         return SeedScore(seed=self._seed, steps=step, last=last, best_dev=best[1], best_dev_step=best[0], train_loss=loss)
 
     def _score_all(self, dev_sets: Mapping[str, EncodedRows], say: Callable[[str], None]) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for name, rows in dev_sets.items():
-            since_s = time.perf_counter()
-            scored = self.score(rows, self._task.metrics_of(name))
-            say(eval_line(scored, time.perf_counter() - since_s))
-            found |= {f"{metric}_{name}" if name else metric: value for metric, value in scored.metrics.items()}
-        return found
+        since_s = time.perf_counter()
+        scored = {name: self.score(rows, self._task.metrics_of(name)) for name, rows in dev_sets.items()}
+        say(eval_line(list(scored.values()), time.perf_counter() - since_s))
+        return {
+            f"{metric}_{name}" if name else metric: value for name, one in scored.items() for metric, value in one.metrics.items()
+        }
 
     def _update(self, batch: Batch, step: int, learning_rate: float) -> float:
         """Make one update and return the batch's mean loss."""
@@ -164,8 +167,10 @@ class FineTuning:
         loss, outputs = self.outputs(rows)
         self._require_finite(loss, "loss over the dev rows")
         if rows.words is not None:
-            return Scored(loss=loss, metrics=evaluate_tags(metrics, outputs, rows.words, self._task.labels))
-        return Scored(loss=loss, metrics=evaluate(metrics, outputs, rows.labels))
+            figures = evaluate_tags(metrics, outputs, rows.words, self._task.labels)
+        else:
+            figures = logged(metrics, outputs, rows.labels)
+        return Scored(loss=loss, metrics={name: figures[name] for name in metrics}, logged=figures)
 
     def outputs(self, rows: EncodedRows) -> tuple[float, npt.NDArray[np.float32]]:
         """Return the mean loss over all rows, which means nothing for rows without labels, and their outputs, [targets, C]."""

@@ -48,18 +48,20 @@ def header_of(path: Path) -> list[str]:
         return next((text.split("\t") for _, text in lines(file, path, hashlib.sha256())), [])
 
 
-def read_table(path: Path, *, wanted: Sequence[str], names: Sequence[str] | None = None, max_defects: int = 0) -> Table:
+def read_table(
+    path: Path, *, wanted: Sequence[str], names: Sequence[str] | None = None, max_defects: int = 0, may_be_empty: bool = False
+) -> Table:
     """Read the `wanted` columns of a file.
 
     `names` are the columns of a file without header; None: the first row names them, in any order. Up to `max_defects` rows
-    with a wrong number of fields, or with nothing in a wanted field, are left out and listed.
+    with a wrong number of fields, or (unless it `may_be_empty`) with nothing in a wanted field, are left out and listed.
 
     Raises NotFoundError for a missing file, TaskDataError for anything that is not as described.
     """
     digest = hashlib.sha256()
     with opened(path) as file:
         rows = ((row, text.split("\t")) for row, text in lines(file, path, digest))
-        return collect(rows, path, digest, wanted=wanted, names=names, max_defects=max_defects)
+        return collect(rows, path, digest, wanted=wanted, names=names, max_defects=max_defects, may_be_empty=may_be_empty)
 
 
 def collect(
@@ -70,6 +72,7 @@ def collect(
     wanted: Sequence[str],
     names: Sequence[str] | None,
     max_defects: int,
+    may_be_empty: bool = False,
 ) -> Table:
     """Return the wanted columns of numbered rows of fields, which `digest` has hashed when the last one is taken."""
     if names is None:
@@ -90,7 +93,7 @@ def collect(
             continue
         if blank is not None:
             raise TaskDataError("a blank line inside the file", where=f"{path}:{blank}:1", hint="Delete it")
-        defect = _defect(fields, names, picks, f"{path}:{row}")
+        defect = _defect(fields, names, () if may_be_empty else picks, f"{path}:{row}")
         if defect is not None:
             defects.append(defect)
             if len(defects) > max_defects:

@@ -33,6 +33,7 @@ FLAGS = {
     "--length-window",
     "--logging-steps",
     "--lr-schedule",
+    "--max-dev-rows",
     "--max-seq-len",
     "--max-train-rows",
     "--model",
@@ -54,7 +55,7 @@ OWN_FLAGS = {
     "thucnews": {"--data", "--data-dir", "--layout"},
     "cail2019_scm": {"--data", "--data-dir", "--swap-seed"},
     "text": {"--columns", "--dev", "--kind", "--labels", "--layout", "--name", "--no-header", "--train"},
-    "ner": {"--dev", "--layout", "--name", "--train"},
+    "ner": {"--dev", "--labels", "--layout", "--name", "--train"},
 }
 
 
@@ -84,6 +85,7 @@ def test_help_loads_none_of_the_heavy_packages() -> None:
         ("epochs", 0, "--epochs must be at least 1, got 0"),
         ("batch_size", -3, "--batch-size must be at least 1, got -3"),
         ("max_train_rows", 0, "--max-train-rows"),
+        ("max_dev_rows", 0, "--max-dev-rows must be at least 1, got 0"),
         ("eval_steps", 0, "--eval-steps"),
         ("learning_rate", 0.0, "--learning-rate must be positive, got 0.0"),
         ("learning_rate", float("nan"), "--learning-rate"),

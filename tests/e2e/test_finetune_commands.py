@@ -68,6 +68,17 @@ def test_clue_with_its_submission(tmp_path: Path) -> None:
     assert {answer["label"] for answer in answers} <= {"0", "1"}
 
 
+def test_fewclue_files_are_read_and_submitted_under_fewclues_name(tmp_path: Path) -> None:
+    rows = [{"label": "103" if i % 2 else "104", "label_desc": "x", "sentence": "队股"[i % 2] * 3, "id": i} for i in range(8)]
+    folder = write(tmp_path / "tnews", train_few_all_json=rows, dev_few_all_json=rows[:4], test_public_json=rows[:3])
+    options = ["--data-dir", folder.parent, "--predict", "--out", tmp_path / "out", *FAST]
+    assert run("clue", "--task", "tnews", *options, "--max-dev-rows", "3") == 0
+    assert row_of(tmp_path / "out")["rows"] == {"train": 8, "train_available": 8, "dev": 3, "dev_available": 4}
+    (path,) = (tmp_path / "out").glob("*/*/*_predict.json")
+    assert path.name == "tnewsf_predict.json" and path.read_text(encoding="utf-8").count("\n") == 3
+    assert importlib.import_module("finetune.table").main([str(tmp_path / "out")]) == 0
+
+
 def test_glue_submissions_have_the_names_and_forms_the_server_takes(tmp_path: Path) -> None:
     rte = ["index\tsentence1\tsentence2\tlabel", *(f"{i}\ta film\tb\t{'not_' * (i % 2)}entailment" for i in range(8))]
     sts = ["index\tsentence1\tsentence2\tscore", *(f"{i}\ta film\tb\t{i / 2}" for i in range(8))]
@@ -75,7 +86,7 @@ def test_glue_submissions_have_the_names_and_forms_the_server_takes(tmp_path: Pa
     for name, rows, tests in (
         ("RTE", rte, ["index\tsentence1\tsentence2", "0\ta\tb", "1\tc\td"]),
         ("STS-B", sts, ["index\tsentence1\tsentence2", "0\ta\tb", "1\tc\td"]),
-        ("CoLA", cola, ["index\tsentence", "0\ta", "1\tb"]),
+        ("CoLA", cola, ["index\tsentence", "0\ta", "1\t "]),  # a row without text has a line as well
     ):
         write(tmp_path / name, train_tsv=rows, dev_tsv=rows, test_tsv=tests)
     assert run("glue", "--task", "RTE,STS-B,CoLA", "--data-dir", tmp_path, "--predict", "--engine", "local",
@@ -130,12 +141,17 @@ def test_own_pairs_and_scores(tmp_path: Path) -> None:
     assert row_of(tmp_path / "a")["data_fingerprint"] != row_of(tmp_path / "b")["data_fingerprint"]
 
 
-def test_entities_are_learned(tmp_path: Path) -> None:
+def test_entities_are_learned(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = ["北 B-LOC", "京 I-LOC", "人 O", "", "他 B-PER", "在 O", "上 B-LOC", "海 I-LOC", ""] * 4
     folder = write(tmp_path / "ner", train_txt=rows, dev_txt=rows[:9])
     files = ["--train", folder / "train.txt", "--dev", folder / "dev.txt", *FAST, "--epochs", "20", "--learning-rate", "5e-3"]
     assert run("ner", *files, "--out", tmp_path / "out") == 0
     assert row_of(tmp_path / "out")["metrics"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
+    (model,) = (tmp_path / "out").glob("ner/*/model")
+    assert run("predict", "--model", model, "--text", "他在上海", "--json") == 0
+    (_, city) = json.loads(capfd.readouterr().out.splitlines()[-1])["figures"]["entities"]
+    assert (city["type"], city["text"], city["begin"], city["end"]) == ("LOC", "上海", 2, 4)
+    assert 0.5 < city["probability"] <= 1.0
 
 
 TITLES = {"train_txt": ["体育\t0", "股票\t1"], "dev_txt": ["体育 队\t0"], "class_txt": ["a", "b"]}

@@ -11,6 +11,7 @@ import pytest
 from pipeline.build import main as build
 from pipeline.load_tokenizer import load_tokenizer
 from pretrain.checkpoint import resolve_model
+from pretrain.config import ARCHITECTURES
 from pretrain.convert import main as convert
 from pretrain.export import main as export
 from pretrain.extend_vocab import main as extend
@@ -195,3 +196,33 @@ def test_a_classifier_takes_a_published_encoder(place: Path) -> None:
         if name.startswith("roformer."):
             np.testing.assert_array_equal(loaded[name], array)
     assert said == ["the checkpoint has no pooler: it starts from random weights, as the head does"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_classifier_is_the_same_from_a_checkpoint_and_from_the_folders_of_other_libraries(
+    architecture: str, pooling: str, tmp_path: Path
+) -> None:
+    start_paddle()
+    import paddle
+
+    from finetune.initial import choose_start
+    from finetune.networks import build_network
+    from finetune.settings import Settings
+    from finetune.tasks import find_task
+
+    tokenizer = byte_bpe() if architecture == "roberta" else wordpiece()
+    write_model(tmp_path / "ours", small_network(architecture, tokenizer), tokenizer)
+    forms = ["ours", "paddlenlp", *(["hf"] if architecture != "roformer_v2" else [])]  # transformers has no RoFormerV2
+    for form in forms[1:]:
+        assert export([str(tmp_path / "ours"), "--to", form, "--out", str(tmp_path / form)]) == 0
+    assert convert([str(tmp_path / "paddlenlp"), "--from", "paddlenlp", "--out", str(tmp_path / "converted")]) == 0
+    settings = Settings(epochs=1, batch_size=4, learning_rate=1e-4, max_seq_len=16, pooling=pooling)
+    ids = paddle.to_tensor([[5, 6, 7, 8], [6, 5, 0, 0]])
+    logits = []
+    for form in (*forms, "converted"):
+        paddle.seed(3)
+        network = build_network(find_task("SST-2"), choose_start(model=str(tmp_path / form)), settings)
+        network.eval()
+        logits.append(network(ids, paddle.zeros_like(ids), paddle.to_tensor([4, 2])).numpy())
+        np.testing.assert_array_equal(logits[-1], logits[0], err_msg=form)

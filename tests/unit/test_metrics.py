@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.metrics import accuracy, evaluate, f1, matthews, pearson, spearman
+from finetune.metrics import accuracy, evaluate, f1, logged, matthews, pearson, precision, recall, softmax, spearman
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -19,6 +19,8 @@ def test_binary_metrics_equal_scikit_learns(rows: list[tuple[int, int]]) -> None
     predicted, labels = np.array(rows, dtype=np.int64).T
     assert accuracy(predicted, labels) == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted), abs=1e-12)
     assert f1(predicted, labels) == pytest.approx(sklearn_metrics.f1_score(labels, predicted, zero_division=0.0), abs=1e-12)
+    for ours, theirs in ((precision, sklearn_metrics.precision_score), (recall, sklearn_metrics.recall_score)):
+        assert ours(predicted, labels) == pytest.approx(theirs(labels, predicted, zero_division=0.0), abs=1e-12)
     if len(set(predicted.tolist()) | set(labels.tolist())) > 1:
         assert matthews(predicted, labels) == pytest.approx(sklearn_metrics.matthews_corrcoef(labels, predicted), abs=1e-12)
 
@@ -41,6 +43,22 @@ def test_correlations_equal_scipys(ties: bool) -> None:
             labels, predicted = np.round(labels), np.round(predicted)
         assert pearson(predicted, labels) == pytest.approx(scipy_stats.pearsonr(predicted, labels).statistic, abs=1e-12)
         assert spearman(predicted, labels) == pytest.approx(scipy_stats.spearmanr(predicted, labels).statistic, abs=1e-12)
+
+
+def test_what_is_logged_beside_two_metrics_is_what_the_usual_script_logs() -> None:
+    logits = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 4.0], [5.0, 0.0]], dtype=np.float32)
+    figures = logged(("acc", "f1"), logits, np.array([0, 1, 0, 0]))
+    assert list(figures) == ["acc", "precision", "recall", "f1", "acc and f1"]
+    assert figures["acc and f1"] == pytest.approx((0.75 + 2 / 3) / 2)
+    scores = logged(("pearson", "spearman"), logits[:, :1], np.array([0.0, 1.0, 0.5, 3.0], dtype=np.float32))
+    assert list(scores) == ["pearson", "spearman", "pearson and spearman"]
+    assert list(logged(("mcc",), logits, np.array([0, 1, 0, 0]))) == ["mcc"]
+
+
+def test_probabilities_equal_scipys() -> None:
+    logits = np.random.default_rng(0).normal(0, 30, (40, 5)).astype(np.float32)
+    special = pytest.importorskip("scipy.special")
+    np.testing.assert_allclose(softmax(logits), special.softmax(logits.astype(np.float64), axis=1), rtol=1e-6)
 
 
 def test_undefined_cases_are_zero_and_never_nan() -> None:

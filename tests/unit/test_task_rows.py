@@ -219,6 +219,17 @@ def test_labelled_cases_keep_their_places(tmp_path: Path) -> None:
         load_cail(task, tmp_path, "here", swap_seed=0)
 
 
+def test_a_row_without_label_among_labelled_ones_follows_the_convention(tmp_path: Path) -> None:
+    (task,) = CAIL
+    rows = [*scm(6, labelled=True), *({**row, "label": ""} for row in scm(12)[6:9]), *scm(12)[9:]]
+    for name in ("train.json", "valid.json"):
+        write_json(tmp_path / name, rows)
+    data = load_cail(task, tmp_path, "here", swap_seed=0)
+    assert data.train.labels[:6] == [0, 1] * 3 and data.train.texts_b is not None
+    assert closer(data) == {(row["A"], row["C" if row.get("label") == "C" else "B"]) for row in rows}
+    assert data.tally["rows_labelled_by_convention"] == 12  # six of each file
+
+
 def own(folder: Path, train: str, dev: str, *, suffix: str = ".tsv", columns: str = "text,label", kind: str = "classes",
         labels: str | None = None, has_header: bool = True) -> TaskInput:  # fmt: skip
     for name, text in (("train", train), ("dev", dev)):
@@ -377,8 +388,12 @@ def test_an_entity_type_that_training_rows_lack_is_named(tmp_path: Path) -> None
     train, dev = (tmp_path / name for name in ("train.txt", "dev.txt"))
     train.write_text("北 B-LOC\n", encoding="utf-8")
     dev.write_text("北 B-LOC\n\n他 B-PER\n", encoding="utf-8")
-    with pytest.raises(TaskDataError, match=r"dev\.txt:3:2: a type of entity that no training row has .*LOC.*PER"):
+    with pytest.raises(TaskDataError, match=r"dev\.txt:3:2: an unknown type of entity .*LOC.*PER.*--labels"):
         load_tagged("ner", train=train, dev=dev, layout="conll")
+    with pytest.raises(TaskDataError, match=r"dev\.txt:3:2: the types .* differ: no dev row has 'PER'.*--labels"):
+        load_tagged("ner", train=dev, dev=train, layout="conll")
+    named = load_tagged("ner", train=dev, dev=train, layout="conll", kinds=("ORG", "PER", "LOC"))
+    assert named.task.labels == ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
 
 
 def test_a_task_that_contradicts_itself_is_a_mistake_of_ours() -> None:
