@@ -93,7 +93,10 @@ def evaluate(names: Sequence[str], outputs: npt.NDArray[np.float32], labels: npt
 
 
 # What the usual GLUE scripts log of a task with two metrics, before the mean of both.
-_LOGGED = {("acc", "f1"): ("acc", "precision", "recall", "f1"), ("pearson", "spearman"): ("pearson", "spearman")}
+_LOGGED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("acc", "f1"): ("acc", "precision", "recall", "f1"),
+    ("pearson", "spearman"): ("pearson", "spearman"),
+}
 
 
 def logged(names: Sequence[str], outputs: npt.NDArray[np.float32], labels: npt.NDArray[np.generic]) -> dict[str, float]:
@@ -123,8 +126,9 @@ def sure_of_words(outputs: npt.NDArray[np.float32], words: Words) -> F64:
 
 def softmax(outputs: npt.NDArray[np.float32]) -> F64:
     """Return the probabilities of each row of logits."""
-    shares = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+    shares: F64 = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
 
 
 def predicted_tags(targets: I64, words: Words, labels: Sequence[str]) -> list[str]:
