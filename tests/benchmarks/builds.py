@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.benchmarks.calm import CalmTurns
 from tests.benchmarks.measure import Figure, command, median, peer, replicated, spread
 
 
@@ -19,6 +20,7 @@ class Setting:
     repeats: int
     quick: bool
     torch_python: Path | None = None
+    turns: CalmTurns = field(default_factory=lambda: CalmTurns(max_lookup_ns=None))
 
     def files(self, lang: str) -> list[Path]:
         files = sorted((self.data / f"{lang}wiki" / "AA").iterdir())
@@ -38,22 +40,28 @@ class Setting:
         return found["figures"] | {"process_s": found["process_s"]}
 
 
+def size_mb(figures: dict[str, float]) -> float:
+    return figures["input_bytes"] / 1e6
+
+
 def speed(setting: Setting, lang: str) -> list[Figure]:
     """Build one language in one process, turn and turn about with its peer."""
     source = setting.files(lang)
-    ours, whole, others = [], [], []
     name = {"zh": "jieba", "en": "tokenizers"}[lang]
-    for _ in range(setting.repeats):
-        figures = setting.build(lang, source, "--engine", "local")
-        ours.append(figures["mb_per_s"])
-        whole.append(figures["input_bytes"] / 1e6 / figures["process_s"])
-        others.append(peer(name, setting.vocab(lang), source))
+
+    def turn() -> tuple[dict[str, float], float]:
+        return setting.build(lang, source, "--engine", "local"), peer(name, setting.vocab(lang), source)
+
+    found = [setting.turns.take(turn) for _ in range(setting.repeats)]
+    ours = [figures["mb_per_s"] for figures, _ in found]
+    whole = [size_mb(figures) / figures["process_s"] for figures, _ in found]
+    others = [rate for _, rate in found]
     wanted = {"zh": 13.0, "en": 3.0}[lang]
-    ratio = median(ours) / median(others)
+    ratio = median([own / other for own, other in zip(ours, others, strict=True)])
     language, than = {"zh": ("Chinese", "`jieba.lcut`"), "en": ("English", "`tokenizers` encode_batch_fast, one thread")}[lang]
     return [
         Figure(name=f"{language} build, one process", bar="≥ 10 MB/s", value=f"{spread(ours)} MB/s", reached=median(ours) >= 10),
-        Figure(name=f"the same, by the clock of the whole process ({figures['input_bytes'] / 1e6:.0f} MB)", bar="",
+        Figure(name=f"the same, by the clock of the whole process ({size_mb(found[0][0]):.0f} MB)", bar="",
                value=f"{spread(whole)} MB/s", reached=None),
         Figure(name=f"{than}, same text", bar="", value=f"{spread(others)} MB/s", reached=None),
         Figure(name=f"{language} build ÷ {than}", bar=f"≥ {wanted:.0f} ×", value=f"{ratio:.1f} ×", reached=ratio >= wanted),
@@ -64,19 +72,20 @@ def scaling(setting: Setting) -> list[Figure]:
     """Two ray workers against one, on 200 MB or more."""
     size = (20 if setting.quick else 205) * 10**6
     source = replicated(setting.files("zh"), setting.work / "scaling", size)
-    rates: dict[str, list[float]] = {"1": [], "2": []}
-    whole: dict[str, list[float]] = {"1": [], "2": []}
-    for _ in range(setting.repeats):
-        for workers in rates:
-            figures = setting.build("zh", [source], "--workers", workers)
-            rates[workers].append(figures["mb_per_s"])
-            whole[workers].append(figures["input_bytes"] / 1e6 / figures["process_s"])
-    ratio = median(rates["2"]) / median(rates["1"])
+    workers = ("1", "2")
+
+    def turn() -> list[dict[str, float]]:
+        return [setting.build("zh", [source], "--workers", count) for count in workers]
+
+    found = [setting.turns.take(turn) for _ in range(setting.repeats)]
+    rates = {count: [figures[i]["mb_per_s"] for figures in found] for i, count in enumerate(workers)}
+    whole = {count: [size_mb(figures[i]) / figures[i]["process_s"] for figures in found] for i, count in enumerate(workers)}
+    ratio = median([two / one for one, two in zip(rates["1"], rates["2"], strict=True)])
     rows = [(rates, ""), (whole, ", by the clock of the whole process")]
     return [
-        Figure(name=f"ray, {name}, {size / 1e6:.0f} MB{clock}", bar="", value=f"{spread(found[workers])} MB/s", reached=None)
-        for found, clock in rows
-        for workers, name in (("1", "one worker"), ("2", "two workers"))
+        Figure(name=f"ray, {name}, {size / 1e6:.0f} MB{clock}", bar="", value=f"{spread(measured[count])} MB/s", reached=None)
+        for measured, clock in rows
+        for count, name in (("1", "one worker"), ("2", "two workers"))
     ] + [Figure(name="two workers ÷ one", bar="≥ 1.8 ×", value=f"{ratio:.2f} ×", reached=ratio >= 1.8)]
 
 

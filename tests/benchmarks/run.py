@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.builds import Setting, memory, scaling, speed
+from tests.benchmarks.calm import CalmTurns
 from tests.benchmarks.four_tokenizers import four_tokenizers
 from tests.benchmarks.loading import loader, seek
 from tests.benchmarks.measure import ROOT, Figure
@@ -49,6 +50,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small inputs: to try the scripts, not for figures")
     parser.add_argument("--write", action="store_true", help="replace the sections that were measured in docs/benchmarks.md")
     parser.add_argument("--torch-python", type=Path, help="a python with torch and transformers, for the network benchmark")
+    parser.add_argument(
+        "--calm", type=float, metavar="NS",
+        help="take a turn of zh, en or scaling again when a look-up in memory takes longer than NS before or after it",
+    )  # fmt: skip
     options = parser.parse_args()
     if options.data is None and options.only != ["network"]:
         parser.error("pass --data, or set WORDLOOM_DATA")
@@ -56,25 +61,31 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="wordloom-bench-") as work:
             setting = Setting(
                 data=(options.data or Path(work)).resolve(), work=Path(work), repeats=options.repeats, quick=options.quick,
-                torch_python=options.torch_python,
+                torch_python=options.torch_python, turns=CalmTurns(max_lookup_ns=options.calm),
             )  # fmt: skip
-            section = render(name, BENCHMARKS[name](setting), options.repeats)
+            section = render(name, BENCHMARKS[name](setting), setting)
         print(section, flush=True)
         if options.write:
             replace_section(name, section)
 
 
-def render(name: str, figures: list[Figure], repeats: int) -> str:
+def render(name: str, figures: list[Figure], setting: Setting) -> str:
     """Return one benchmark as a table, with when, where and how it was measured."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     lines = [
         f"{time.strftime('%Y-%m-%d')}, commit {commit}, {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}:",
-        f"`python -m tests.benchmarks.run --only {name}`, median of {repeats} (least to greatest)", "",
+        f"`python -m tests.benchmarks.run --only {name}`, median of {setting.repeats} (least to greatest){_calm(setting.turns)}", "",
         "| figure | bar | measured | |", "|---|---|---|---|",
     ]  # fmt: skip
     marks = {True: "reached", False: "**short**", None: ""}
     lines += [f"| {f.name} | {f.bar} | {f.value} | {marks[f.reached]} |" for f in figures]
     return "\n".join(lines)
+
+
+def _calm(turns: CalmTurns) -> str:
+    if turns.max_lookup_ns is None:
+        return ""
+    return f"; turns with a look-up in memory over {turns.max_lookup_ns:.0f} ns before or after were taken again ({turns.thrown_away})"
 
 
 def replace_section(name: str, section: str) -> None:
