@@ -29,36 +29,39 @@ class Permutation:
         if size < 1:
             raise UsageError(f"a permutation needs at least one element, got {size}")
         self.size = size
-        bits = max(2, (size - 1).bit_length())
+        self._bits = bits = max(2, (size - 1).bit_length())
         self._low_bits = np.uint64(bits // 2)
         self._high_bits = np.uint64(bits - bits // 2)
         self._round_keys = [fold(key, r) for r in range(_ROUNDS)]
 
     def at(self, positions: I64) -> I64:
         """Return the image of each position; positions are in [0, size)."""
-        values = self._feistel(positions.astype(np.uint64))
-        outside = np.flatnonzero(values >= np.uint64(self.size))
+        values = self._feistel(positions.view(np.uint64))
+        outside = np.flatnonzero(values >= np.uint64(self.size)) if self.size < 1 << self._bits else ()
         while len(outside):
             walked = self._feistel(values[outside])
             values[outside] = walked
             outside = outside[walked >= np.uint64(self.size)]
-        return values.astype(np.int64)
+        return values.view(np.int64)
 
-    def _feistel(self, x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    def _feistel(self, x: U64) -> U64:
         left_bits, right_bits = self._high_bits, self._low_bits
+        narrow = np.min_scalar_type((1 << int(left_bits)) - 1)
+        # Where there are more halves than different ones, each of these is folded once, and looked up in narrow integers.
+        by_table = len(x) >> int(left_bits) > 1 and narrow.itemsize <= 2
         left, right = x >> right_bits, x & _ones(right_bits)
+        if by_table:
+            left, right = left.astype(narrow), right.astype(narrow)
         for key in self._round_keys:
             # The halves change places every round; with an odd number of bits so do their widths.
-            left, right = right, left ^ (_mixed(key, right, right_bits) & _ones(left_bits))
+            halves = np.arange(1 << int(right_bits), dtype=np.uint64) if by_table else right
+            mixed = fold_each(key, halves) & _ones(left_bits)
+            left, right = right, left ^ (mixed.astype(narrow)[right] if by_table else mixed)
             left_bits, right_bits = right_bits, left_bits
-        return (left << right_bits) | right
-
-
-def _mixed(key: int, halves: U64, bits: np.uint64) -> U64:
-    """Return `fold_each` of halves of so many bits; where there are more of them than different ones, each is folded once."""
-    if len(halves) >> int(bits) < 2:
-        return fold_each(key, halves)
-    return fold_each(key, np.arange(1 << int(bits), dtype=np.uint64))[halves.astype(np.intp)]
+        values: U64 = left.astype(np.uint64)
+        values <<= right_bits
+        values |= right
+        return values
 
 
 def _ones(bits: np.uint64) -> np.uint64:
