@@ -25,7 +25,7 @@ def steps(setting: Setting) -> list[Figure]:
 
 
 def _step(setting: Setting, model: str, batch: int, length: int) -> list[Figure]:
-    blocks, count = (3, 4) if setting.quick else (5, 10)
+    blocks, count = (3, 4) if setting.quick else (5, 6)
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.step_side", *map(str, (model, batch, length, blocks, count, setting.work))],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
