@@ -1,7 +1,7 @@
 """The one switch to paddle's fused kernels: on a GPU they serve, unless WORDLOOM_FUSED=0; elsewhere the plain operators do.
 
 Attention goes through `F.scaled_dot_product_attention`, which picks flash attention, the memory-efficient kernel or plain
-operators by device, type and mask. Rotation stays plain: the fused operator has no CPU kernel, so nothing here could check it.
+operators by device, type and mask. Rotation: see `pretrain.fused_rotation`.
 
 Legend: B rows of the batch, L padded length, H heads, N features of a head.
 """

@@ -21,6 +21,7 @@ from paddle.autograd import PyLayer
 from pretrain.attention import join_heads, positions_within, score_mask, split_heads
 from pretrain.config import ModelConfig
 from pretrain.cpu_kernels import recording
+from pretrain.fused_rotation import fused_rotation, serves
 
 _ROTARY_BASE = 10000.0
 
@@ -29,12 +30,15 @@ _ROTARY_BASE = 10000.0
 class Rotation:
     """The turning of every head's features by their position: y = x · cos + (swap @ x) · sin.
 
-    `swap` takes (x[2i], x[2i+1]) to (-x[2i+1], x[2i]). A factor may be folded into cos and sin.
+    `swap` takes (x[2i], x[2i+1]) to (-x[2i+1], x[2i]). `factor` is folded into cos and sin. from_zero: the positions of all rows
+    count from 0, as fused kernels take them.
     """
 
     cos_BHNL: Tensor
     sin_BHNL: Tensor
     swap_NN: Tensor
+    factor: float = 1.0
+    from_zero: bool = True
 
     def __call__(self, x_BHNL: Tensor) -> Tensor:
         return x_BHNL * self.cos_BHNL + paddle.matmul(self.swap_NN, x_BHNL) * self.sin_BHNL
@@ -59,7 +63,10 @@ def split_and_rotate(x_BLD: Tensor, rotation: Rotation) -> Tensor:
     """Split into heads and turn them: x_BLD → x_BHNL."""
     if recording(x_BLD):
         return _SplitAndRotateOnCpu.apply(x_BLD, rotation)
-    return rotation(split_heads(x_BLD, rotation.swap_NN.shape[0]))
+    head_size = rotation.swap_NN.shape[0]
+    if rotation.from_zero and serves(x_BLD, head_size):
+        return fused_rotation(x_BLD, head_size) * rotation.factor
+    return rotation(split_heads(x_BLD, head_size))
 
 
 def rotary_angles(length: int, head_size: int) -> npt.NDArray[np.float64]:
@@ -93,7 +100,7 @@ class RotaryTables:
         elif documents_BL is not None:
             places = positions_within(documents_BL).flatten()
             rotations = self._rotations(
-                x_BLD.dtype, length, lambda table_LN: self._spread(paddle.gather(table_LN, places), x_BLD.shape)
+                x_BLD.dtype, length, lambda table_LN: self._spread(paddle.gather(table_LN, places), x_BLD.shape), from_zero=False
             )
         else:
             key = (x_BLD.shape[0], length, x_BLD.dtype, str(x_BLD.place))
@@ -110,7 +117,9 @@ class RotaryTables:
         table_BLN = rows_RN.reshape([shape[0], shape[1], self._head_size])
         return table_BLN.transpose([0, 2, 1]).unsqueeze(1).tile([1, self._heads, 1, 1])
 
-    def _rotations(self, dtype: paddle.dtype, length: int, spread: Callable[[Tensor], Tensor]) -> tuple[Rotation, Rotation]:
+    def _rotations(
+        self, dtype: paddle.dtype, length: int, spread: Callable[[Tensor], Tensor], *, from_zero: bool = True
+    ) -> tuple[Rotation, Rotation]:
         """Return the rotations of queries and of keys; `spread` brings a table_LN to the shape of heads."""
         angles_NL = rotary_angles(length, self._head_size)
         swap = np.zeros((self._head_size, self._head_size), dtype=np.float32)
@@ -120,7 +129,7 @@ class RotaryTables:
 
         def rotation(factor: float) -> Rotation:
             cos, sin = (paddle.to_tensor(turn(angles_NL.T) * factor, dtype=dtype) for turn in (np.cos, np.sin))
-            return Rotation(cos_BHNL=spread(cos), sin_BHNL=spread(sin), swap_NN=swap_NN)
+            return Rotation(cos_BHNL=spread(cos), sin_BHNL=spread(sin), swap_NN=swap_NN, factor=factor, from_zero=from_zero)
 
         return rotation(self._head_size**-0.5), rotation(1.0)
 

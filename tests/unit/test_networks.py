@@ -23,6 +23,7 @@ start("cpu")
 
 import paddle  # noqa: E402
 
+from pretrain import fused_rotation  # noqa: E402
 from pretrain.encoders import build_encoder  # noqa: E402
 from pretrain.heads import DiscriminatorHead, PretrainingModel, SequenceClassifier, TokenClassifier  # noqa: E402
 
@@ -145,6 +146,51 @@ def test_fused_attention_is_the_same_attention(variant: str, monkeypatch: pytest
     for ours, theirs in zip(plain, hidden_and_gradient(), strict=True):
         assert np.abs(ours - theirs).max() <= 1e-4 * max(1.0, np.abs(ours).max())
     assert len(called) == config.num_layers
+
+
+def _turn_adjacent(x: Any) -> tuple[Any, None, None]:
+    """What paddle documents of its fused rotation, which has no CPU kernel."""
+    _, length, _, size = x.shape
+    angles = paddle.to_tensor(np.outer(np.arange(length), 10000.0 ** (-np.arange(0, size, 2) / size)), dtype=x.dtype)
+    cos, sin = (turn(angles).unsqueeze([0, 2]) for turn in (paddle.cos, paddle.sin))
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return paddle.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2, -1), None, None
+
+
+def _turn_halves(x: Any) -> tuple[Any, None, None]:
+    """The other convention, which would train another network."""
+    size = x.shape[-1] // 2
+    mixed = paddle.stack([x[..., :size], x[..., size:]], -1).flatten(-2, -1)
+    turned = _turn_adjacent(mixed)[0]
+    return paddle.concat([turned[..., 0::2], turned[..., 1::2]], -1), None, None
+
+
+@pytest.mark.parametrize("operator", ["adjacent", "halves", "as installed"])
+def test_fused_rotation_serves_only_if_it_turns_what_we_turn(operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small("roformer", rotary_value=True)
+    encoder, inputs = make_encoder(config), batch(config, LENGTHS)
+    documents = paddle.to_tensor(np.repeat([[0] * 5 + [1] * 11], 4, 0))
+
+    def found() -> list[np.ndarray]:
+        encoder.clear_gradients()
+        hidden = [encoder(*inputs, paddle.to_tensor([0, 5, 17, 31, 47])), encoder(*inputs, paddle.to_tensor([31, 47]), documents)]
+        paddle.add_n([h.square().sum() for h in hidden]).backward()
+        return [*arrays(hidden), encoder.embeddings.word_embeddings.weight.grad.numpy()]
+
+    plain, served = found(), []
+    monkeypatch.setattr(fused_rotation, "fused", lambda x: True)
+    monkeypatch.setattr(fused_rotation, "_found", {})
+    monkeypatch.setattr("pretrain.rotary.recording", lambda x: False)
+    monkeypatch.setattr(
+        "pretrain.rotary.fused_rotation", lambda *given: served.append(1) or fused_rotation.fused_rotation(*given)
+    )
+    if operator != "as installed":
+        turn = {"adjacent": _turn_adjacent, "halves": _turn_halves}[operator]
+        monkeypatch.setattr(fused_rotation.incubating, "fused_rotary_position_embedding", turn)
+    for ours, theirs in zip(plain, found(), strict=True):
+        assert np.abs(ours - theirs).max() <= 1e-4 * max(1.0, np.abs(ours).max())
+    # q, k and v of every layer, but not of rows that hold several documents
+    assert len(served) == (3 * config.num_layers if operator == "adjacent" else 0)
 
 
 @every_variant
