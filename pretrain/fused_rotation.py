@@ -1,8 +1,8 @@
 """Paddle's fused rotation, on a GPU, where the build's operator turns what we turn.
 
-It has no CPU kernel, and its names do not say which pairs it turns ("neox" stands for adjacent ones here). So it is not trusted but
-tried: once for each head size and type a few numbers and their gradients go through it, and unless they come out as the definition
-has them (`pretrain.rotary`), plain operators serve. Trying draws no random number.
+It has no CPU kernel, and its names do not say which pairs it turns ("neox" stands for adjacent ones here). So it is not trusted
+but tried: once for each head size and type a few numbers and their gradients go through it, and unless they come out as the
+definition has them (`pretrain.rotary`), plain operators serve. Trying draws no random number.
 
 Legend: B rows of the batch, L padded length, D hidden size, H heads, N features of a head, P pairs of them.
 """
