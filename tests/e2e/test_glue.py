@@ -253,7 +253,7 @@ def test_sigterm_ends_it_in_order_without_a_row(workspace: Workspace, tmp_path: 
         assert process.stdout is not None
         next(line for line in process.stdout if line.startswith("global step"))
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=200)
     assert process.returncode == 143
     assert err.startswith("stopped: after step")
     assert err.count("\n") == 1
@@ -296,7 +296,7 @@ def test_without_files_and_without_a_hub_it_says_how_to_pass_local_files(workspa
         "from finetune.glue import main\n"
         "sys.exit(main(['--task', 'RTE', '--hub-id', 'nobody/nothing']))"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=200)
     assert result.returncode == 32, result.stderr
     for words in ("nobody/nothing", "127.0.0.1:9 does not answer", "data/glue/RTE", "--data-dir DIR", "--data sample"):
         assert words in result.stderr

@@ -34,7 +34,7 @@ def little_data(folder: Path) -> None:
         (folder / "glue" / "SST-2" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_the_commands_of_the_readme_work_as_typed(tmp_path: Path) -> None:
     typed = commands()
     assert len(typed) >= 10

@@ -214,7 +214,7 @@ def test_replay_loads_no_paddle(plan: TrainingPlan, tmp_path: Path) -> None:
 
     folder = record(plan)
     code = f"import sys; from pretrain.replay import main; main([{str(folder)!r}, '--step', '2']); print('paddle' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 

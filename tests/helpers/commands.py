@@ -29,7 +29,7 @@ class Ran:
         return value
 
 
-def run(module: str, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 110) -> Ran:
+def run(module: str, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 250) -> Ran:
     """Run ``python -m module arguments`` in `cwd`, without a network and without this machine's data folders."""
     environment = {k: v for k, v in os.environ.items() if k not in ("WORDLOOM_DATA",)}
     environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)} | dict(env or {})

@@ -104,7 +104,7 @@ print(json.dumps(out))
 """
 
 
-def read_measured(path: Path, work: Path, timeout_s: float = 60, **caps: int) -> dict[str, Any]:
+def read_measured(path: Path, work: Path, timeout_s: float = 200, **caps: int) -> dict[str, Any]:
     """Read a file in a process of its own under lowered caps; return error, exit code, seconds and ``peak_mib`` of memory."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _MEASURED, str(ROOT), str(path), str(work), json.dumps(caps)],

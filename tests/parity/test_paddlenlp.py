@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def report(run: Checkpoint) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", "tests.parity.paddlenlp_report", str(run.path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # more only wait for each other in networks as small as these
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=ROOT, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -35,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         write_model(root / "ours" / name, small_network(architecture, tokenizer(), **changes), tokenizer())
         assert export([str(root / "ours" / name), "--to", "paddlenlp", "--out", str(root / "paddlenlp" / name)]) == 0
     command = [sys.executable, "-W", "ignore", "-m", "tests.parity.paddlenlp_export", str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -410,7 +410,7 @@ def test_a_signal_lets_the_step_save_and_ends_with_its_code(tmp_path: Path, numb
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert process.returncode == 128 + number
     assert (tmp_path / "saved.txt").exists()
     assert "Traceback" not in said
