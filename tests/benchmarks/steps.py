@@ -12,7 +12,8 @@ from tests.benchmarks.builds import Setting
 from tests.benchmarks.measure import ROOT, Figure, environment, median, spread
 from tests.helpers.tiny_data import write_tiny_data
 
-_CASES = (("roformer-small", 16, 128), ("roformer-tiny", 16, 128))
+# Network, samples, tokens; blocks and steps of a block.
+_CASES = (("roformer-small", 16, 128, 3, 3), ("roformer-tiny", 16, 128, 5, 6))
 
 
 def steps(setting: Setting) -> list[Figure]:
@@ -24,8 +25,7 @@ def steps(setting: Setting) -> list[Figure]:
     return [*figures, Figure(name=name, bar="≤ 10 s", value=f"{spread(begun)} s", reached=median(begun) <= 10)]
 
 
-def _step(setting: Setting, model: str, batch: int, length: int) -> list[Figure]:
-    blocks, count = (3, 4) if setting.quick else (5, 6)
+def _step(setting: Setting, model: str, batch: int, length: int, blocks: int, count: int) -> list[Figure]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.step_side", *map(str, (model, batch, length, blocks, count, setting.work))],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
