@@ -32,8 +32,9 @@ def read_split(task: Task, path: Path, split: Split | None = None, *, labelled: 
         optional = ()
     # A submission has a line for every row, also for those few of QQP that ask nothing.
     return read_table(
-        path, wanted=(*wanted, *optional), names=names, max_defects=task.max_defects if labelled else 0, may_be_empty=not labelled
-    )
+        path, wanted=(*wanted, *optional), names=names, tabs_in_last=task.tabs_in_last,
+        max_defects=task.max_defects if labelled else 0, may_be_empty=not labelled,
+    )  # fmt: skip
 
 
 def examples_of(task: Task, table: Table, split: Split | None = None, *, labelled: bool = True) -> tuple[Examples, Table]:

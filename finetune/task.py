@@ -37,8 +37,9 @@ class Task:
 
     `labels` are the class names in class order; empty: those of the training rows (or, with `label_file`, as many as that file
     has lines: files hold numbers from 0, the lines their names). A score lies within `score_range`, whose ends may be infinite.
-    `texts` are one column, or two of a pair, or three of a choice; `columns` names the fields of files without header. Rows
-    labelled `unlabelled` are dropped and counted. `max_defects` rows a file may be broken (left out, counted and shown).
+    `texts` are one column, or two of a pair, or three of a choice; `columns` names the fields of files without header, the
+    last of which takes what is left of a row with `tabs_in_last`. Rows labelled `unlabelled` are dropped and counted.
+    `max_defects` rows a file may be broken (left out, counted and shown).
     `rewrite` names what is done to a record before its columns are taken (`json_lines.REWRITES`). `learning_rate`, `epochs` and
     what follows them are defaults, for whoever says nothing else.
     """
@@ -56,6 +57,7 @@ class Task:
     score_range: tuple[float, float] | None = None
     metrics: tuple[str, ...] = ("acc",)
     columns: tuple[str, ...] | None = None
+    tabs_in_last: bool = False
     rewrite: str | None = None
     unlabelled: str | None = None
     max_defects: int = 0
@@ -81,6 +83,8 @@ class Task:
             raise ValueError(f"task {self.name}: a score range goes with scores, got {self.score_range}")
         if self.kind == "score" and self.labels:
             raise ValueError(f"task {self.name}: scores have no labels, got {self.labels}")
+        if self.tabs_in_last and self.columns is None:
+            raise ValueError(f"task {self.name}: which column takes the rest of a row is known of files without header only")
         wanted = {"choice": (3,), "tags": (1,)}.get(self.kind, (1, 2))
         if len(self.texts) not in wanted:
             raise ValueError(f"task {self.name}: {wanted} text columns expected, got {self.texts}")

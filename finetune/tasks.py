@@ -190,6 +190,7 @@ THUCNEWS = (
         family="",
         texts=("text",),
         columns=("label", "text"),
+        tabs_in_last=True,  # as PaddleNLP's reader: articles may hold tabs
         train_files=("train.txt", "cnews.train.txt"),
         dev=Split(files=("val.txt", "dev.txt", "cnews.val.txt")),
         other_dev=(Split(name="test", files=("test.txt", "cnews.test.txt")),),

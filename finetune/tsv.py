@@ -49,18 +49,21 @@ def header_of(path: Path) -> list[str]:
 
 
 def read_table(
-    path: Path, *, wanted: Sequence[str], names: Sequence[str] | None = None, max_defects: int = 0, may_be_empty: bool = False
-) -> Table:
+    path: Path, *, wanted: Sequence[str], names: Sequence[str] | None = None, max_defects: int = 0, may_be_empty: bool = False,
+    tabs_in_last: bool = False,
+) -> Table:  # fmt: skip
     """Read the `wanted` columns of a file.
 
-    `names` are the columns of a file without header; None: the first row names them, in any order. Up to `max_defects` rows
-    with a wrong number of fields, or (unless it `may_be_empty`) with nothing in a wanted field, are left out and listed.
+    `names` are the columns of a file without header; None: the first row names them, in any order. With `tabs_in_last` the
+    last of `names` takes what is left of a row, tabs and all. Up to `max_defects` rows with a wrong number of
+    fields, or (unless it `may_be_empty`) with nothing in a wanted field, are left out and listed.
 
     Raises NotFoundError for a missing file, TaskDataError for anything that is not as described.
     """
     digest = hashlib.sha256()
+    splits = len(names) - 1 if tabs_in_last and names is not None else -1
     with opened(path) as file:
-        rows = ((row, text.split("\t")) for row, text in lines(file, path, digest))
+        rows = ((row, text.split("\t", splits)) for row, text in lines(file, path, digest))
         return collect(rows, path, digest, wanted=wanted, names=names, max_defects=max_defects, may_be_empty=may_be_empty)
 
 

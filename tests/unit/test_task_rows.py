@@ -172,9 +172,10 @@ def test_titles_and_articles_of_thucnews(tmp_path: Path) -> None:
     folder = tmp_path / "articles"
     folder.mkdir()
     for name in ("train.txt", "val.txt", "test.txt"):
-        (folder / name).write_text("体育\t甲。\u3000乙\n财经\t丙\n", encoding="utf-8")
+        (folder / name).write_text("体育\t甲。\u3000乙\n财经\t丙\t丁\n", encoding="utf-8")
     data = read_folder(articles, folder, "here", tests=False)
-    assert (data.task.labels, data.train.texts_a, list(data.other_dev)) == (("体育", "财经"), ["甲。\u3000乙", "丙"], ["test"])
+    texts = ["甲。\u3000乙", "丙\t丁"]  # an article may hold tabs
+    assert (data.task.labels, data.train.texts_a, list(data.other_dev)) == (("体育", "财经"), texts, ["test"])
 
 
 def scm(count: int, *, labelled: bool = False) -> list[dict[str, Any]]:
