@@ -16,7 +16,7 @@ check: $(VENV)/.dev
 
 # Two processes, the tests of a file together: most of the suite waits for commands and for ray.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # Against transformers, in an environment of its own: paddlenlp's pins keep that at 4. One thread each: paddle's and torch's would
 # spin while they wait, and keep each other from the cores.
@@ -24,7 +24,7 @@ parity: $(PARITY)/.parity
 	OMP_NUM_THREADS=1 $(PARITY)/bin/python -m pytest tests/parity
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # Minutes to an hour, on a machine that does nothing else; DATA holds zhwiki/AA, enwiki/AA and vocab.
 bench: $(VENV)/.dev
