@@ -15,6 +15,16 @@ _FACTORS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0x61C8864680B583EB))
 _MIN_BITS = 10
 
 
+def mix(keys: tuple[U64, ...]) -> U64:
+    """Return one number for each key, whose upper bits depend on all of it."""
+    mixed = keys[0] * _FACTORS[0]
+    for key, factor in zip(keys[1:], _FACTORS[1:], strict=False):
+        mixed ^= mixed >> np.uint64(32)
+        mixed += key
+        mixed *= factor
+    return mixed
+
+
 class KeyTable:
     """Keys of `columns` (1 or 2) numbers each, as that many arrays; the first of them is never 0: that is an empty place."""
 
@@ -31,11 +41,7 @@ class KeyTable:
         self._values = np.full(1 << bits, -1, np.int64)
 
     def _home(self, keys: tuple[U64, ...]) -> I64:
-        mixed = keys[0] * _FACTORS[0]
-        for key, factor in zip(keys[1:], _FACTORS[1:], strict=False):
-            mixed ^= mixed >> np.uint64(32)
-            mixed += key
-            mixed *= factor
+        mixed = mix(keys)
         mixed >>= np.uint64(64 - self._bits)
         return mixed.astype(np.int64)
 
@@ -80,3 +86,22 @@ class KeyTable:
             mine, _ = self._compare(place, keys)
             self._values[place[mine]] = values[mine]
             values, keys, place = values[~mine], tuple(key[~mine] for key in keys), (place[~mine] + 1) & mask
+
+
+def distinct_keys(*keys: U64) -> tuple[U64, ...]:
+    """Return each of some keys once, in any order, but always the same."""
+    if len(keys) == 1:
+        return (np.unique(keys[0]),)
+    # Numbers sort several times faster than pairs or strings of bytes.
+    mixed = mix(keys)
+    order = np.argsort(mixed)
+    ordered = tuple(key[order] for key in keys)
+    differs = np.zeros(len(order) - 1, np.bool_)
+    for key in ordered:
+        differs |= key[1:] != key[:-1]
+    mixed = mixed[order]
+    if (differs & (mixed[1:] == mixed[:-1])).any():  # different keys that mix to one number may stand in any order
+        rows = np.unique(np.stack(keys, axis=1), axis=0)
+        return tuple(np.ascontiguousarray(column) for column in rows.T)
+    first = np.concatenate([[True], differs])
+    return tuple(key[first] for key in ordered)

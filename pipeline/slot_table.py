@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.key_table import KeyTable
+from pipeline.key_table import KeyTable, distinct_keys
 
 Indices = NDArray[np.int64]
 U64 = NDArray[np.uint64]
@@ -75,11 +75,10 @@ class SlotTable:
         some = _FIRST_NEW
         while len(missing):
             now = missing[:some]
-            columns = np.stack([key[now] for key in keys], axis=1)
-            new = np.unique(columns.view(f"S{8 * len(keys)}").ravel())
+            new = distinct_keys(*(key[now] for key in keys))
+            strings = np.stack(new, axis=1).view(f"S{8 * len(keys)}").ravel()
             # Learnt before it is in the table: an error in between leaves the table as it was.
-            learnt = self._learn([string.decode() for string in new.tolist()])
-            table.add(learnt, *(np.ascontiguousarray(c) for c in new.view("<u8").reshape(-1, len(keys)).T))
+            table.add(self._learn([string.decode() for string in strings.tolist()]), *new)
             found = table.find(*(key[missing] for key in keys))
             slots[missing] = found
             missing = missing[found < 0]
