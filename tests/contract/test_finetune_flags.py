@@ -1,8 +1,8 @@
-"""The flags of ``finetune.predict`` and ``finetune.table``, frozen: whoever changes one changes this list, and the changelog."""
+"""The flags of ``finetune.predict``, ``finetune.table`` and ``finetune.training_texts``, frozen: whoever changes one changes this list, and the changelog."""
 
 from __future__ import annotations
 
-from finetune import predict, table
+from finetune import predict, table, training_texts
 from tests.helpers.commands import flags
 
 
@@ -12,3 +12,4 @@ def test_the_flags_are_these() -> None:
         "--text-b", "--text-c",
     ]  # fmt: skip
     assert flags(table._parser()) == ["--debug", "--help", "--json", "--markdown", "--no-published", "--task"]
+    assert flags(training_texts._parser()) == ["--data-dir", "--debug", "--help", "--json", "--out", "--task"]

@@ -154,7 +154,7 @@ def test_the_text_half_loads_neither_paddle_nor_ray() -> None:
 
 COMMANDS = (
     "pipeline.build", "pipeline.inspect", "pretrain.run", "pretrain.runs", "pretrain.fill_mask", "pretrain.extend_vocab", "finetune.glue", "workflows.run",
-    "finetune.cail2019_scm", "finetune.clue", "finetune.ner", "finetune.text", "finetune.thucnews",
+    "finetune.cail2019_scm", "finetune.clue", "finetune.ner", "finetune.text", "finetune.thucnews", "finetune.training_texts",
     "shards.verify", "shards.remove", "pipeline.report", "pipeline.diff", "pipeline.plan", "pipeline.vocab",
     "pipeline.boundary_agreement",
 )  # fmt: skip

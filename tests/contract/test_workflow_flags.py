@@ -14,6 +14,7 @@ import pytest
 
 from finetune.glue import _parser as glue_parser
 from finetune.thucnews import _parser as thucnews_parser
+from finetune.training_texts import _parser as texts_parser
 from pipeline.build import build_parser as build_parser
 from pipeline.inspect import build_parser as inspect_parser
 from pipeline.vocab import build_parser as vocab_parser
@@ -38,6 +39,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "pretrain.run": pretrain_parser,
     "finetune.glue": glue_parser,
     "finetune.thucnews": thucnews_parser,
+    "finetune.training_texts": texts_parser,
     "pipeline.vocab": vocab_parser,
 }
 
