@@ -6,7 +6,8 @@
 2. On AMD processors MKL_DEBUG_CPU_TYPE=5: the matrix library inside paddle takes a slow path there otherwise.
 3. glibc returns every large freed block to the system and faults it in again, page by page, at the next operator; it is told to
    keep them. This is worth a factor of two to four on memory-bound operators.
-4. paddle announces its thread settings and looks for a compiler cache when imported: that is kept off the terminal.
+4. paddle's own signal handlers are taken out: they allocate memory inside a handler, so a SIGTERM could hang a process for good.
+5. paddle announces its thread settings and looks for a compiler cache when imported: that is kept off the terminal.
 
 A variable that the user has set is left as it is.
 """
@@ -57,6 +58,7 @@ def start(
     if not 0 <= local_rank < local_ranks:
         raise UsageError(f"local rank {local_rank} of {local_ranks} processes makes no sense")
     reasons = prepare(local_ranks=local_ranks)
+    is_first = "paddle" not in sys.modules
     with _quiet_import():
         try:
             importlib.import_module("paddle")
@@ -64,6 +66,8 @@ def start(
             if error.name != "paddle":
                 raise
             raise NotFoundError("paddle is not installed", hint="pip install 'wordloom[cpu]', or see README for GPUs") from None
+    if is_first:  # later on it would take out ours
+        sys.modules["paddle"].disable_signal_handler()
     chosen, reason = _select(device, local_rank)
     started = Started(device=chosen, reasons=(*reasons, reason))
     if say is not None:
