@@ -141,7 +141,8 @@ def settle(folder: Path, names: Sequence[str]) -> None:
             operation("fsync", path)
     with ThreadPoolExecutor(_SETTLING_THREADS) as threads:
         list(threads.map(_sync_file, paths))
-    sync_directory(folder)
+    with _storage_errors(folder):
+        sync_directory(folder)
 
 
 def _sync_file(path: Path) -> None:
