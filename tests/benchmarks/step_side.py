@@ -17,6 +17,7 @@ from typing import Any
 
 from pretrain import environment
 from pretrain.distributed import World, start_fleet
+from pretrain.log_line import read_metrics
 from pretrain.options import TrainConfig
 from pretrain.plan import choose_start, make_plan
 from tests.helpers.tiny_data import write_tiny_data
@@ -70,13 +71,14 @@ def main(model: str, batch: int, length: int, blocks: int, steps: int, work: Pat
         return _SIGTERM if len(whole) > blocks else None
 
     trainer.backward = kept  # type: ignore[method-assign]
-    result = trainer.run(stop)
-    wait_s = result.figures["data_wait_share"] * result.figures["elapsed_s"]
+    trainer.run(stop)
     # The first block warms up: kernels are chosen, memory is fetched, loader processes start.
+    windows = [record for record in read_metrics(plan.folder) if "data_wait_share" in record][1 : len(whole)]
+    wait_s = sum(window["data_wait_share"] * steps / window["steps_per_s"] for window in windows)
     (whole_s, whole_cpu_s), (bare_s, bare_cpu_s) = (zip(*laps[1:], strict=True) for laps in (whole, alone))
     return {
         "whole_s": whole_s, "bare_s": bare_s, "whole_cpu_s": whole_cpu_s, "bare_cpu_s": bare_cpu_s,
-        "wait_share": wait_s / (steps * sum(clock for clock, _ in whole)),
+        "wait_share": wait_s / (steps * sum(whole_s)),
     }  # fmt: skip
 
 

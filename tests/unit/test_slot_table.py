@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.key_table import distinct_keys, mix
 from pipeline.slot_table import ROOM, SlotTable
 
-words = st.text("abAB09éß甲", min_size=1, max_size=18)
+words = st.text("abAB09éß甲\n", min_size=1, max_size=18)
 
 
 class Learner:
