@@ -70,7 +70,7 @@ def test_the_map_of_names_places_every_weight(report: dict[str, Any], name: str)
 
 
 def test_paddlenlp_loses_the_initial_weights_of_roformer_v2(report: dict[str, Any]) -> None:
-    # 128 features, 2 layers: 1/sqrt(256) is meant (see test_networks for ours), Xavier's sqrt(2/256) is what it has.
+    # 128 features, 2 layers: 1/sqrt(256) is meant (see test_network_particulars for ours), Xavier's sqrt(2/256) is what it has.
     assert report["mistakes"]["roformer_v2_sd"] == pytest.approx(math.sqrt(2 / 256), rel=0.02)
 
 
