@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shards.cli import Outcome, new_parser, run
 
 if TYPE_CHECKING:
-    from finetune.task import Examples, Task
+    from finetune.task import Examples
 
 COMMAND = "finetune.training_texts"
 
@@ -33,13 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(options: argparse.Namespace) -> Outcome:
     from finetune.inputs import load_task
+    from finetune.tasks import CLUE, GLUE, THUCNEWS, find_task
     from shards.durable import commit_bytes
     from shards.errors import UsageError
 
     out = Path(options.out)
     if out.exists():
         raise UsageError("is there already", where=out, hint="Give --out another name, or remove it")
-    data = load_task(_task(options.task), source="local", data_dir=vars(options).get("data_dir"))
+    data = load_task(find_task(options.task, (*GLUE, *CLUE, *THUCNEWS)), source="local", data_dir=vars(options).get("data_dir"))
     for note in data.notes:
         print(note)
     known = {text for split in (data.dev, *data.other_dev.values()) for text in _texts(split)}
@@ -52,16 +53,6 @@ def _body(options: argparse.Namespace) -> Outcome:
     written = commit_bytes(out, "".join(f"{text}\n\n" for text in kept).encode())
     print(f"wrote {out}")
     return Outcome(fingerprint=written.sha256, figures={"texts": len(kept)}, outputs=(str(out),))
-
-
-def _task(name: str) -> Task:
-    from finetune.tasks import TASKS
-    from shards.errors import unknown_name
-
-    by_name = {task.lower(): task for task in TASKS if TASKS[task].kind in ("classes", "score")}
-    if name.lower() not in by_name:
-        raise unknown_name("task", name, sorted(by_name.values()))
-    return TASKS[by_name[name.lower()]]
 
 
 def _texts(rows: Examples) -> Iterator[str]:
