@@ -36,6 +36,7 @@ def set_match_words(sentence: str, words: set[str]) -> list[str]:
 
 def agreement(lines: Iterable[str], *, hmm: bool = True) -> dict[str, float]:
     """Return the share of the runs of Han whose boundaries are jieba's: for our engines, and for the trick."""
+    from pipeline.han_runs import runs_of
     from pipeline.segment import make_segmenter
 
     reference = make_segmenter("jieba", hmm)
@@ -47,9 +48,9 @@ def agreement(lines: Iterable[str], *, hmm: bool = True) -> dict[str, float]:
         total += len(runs)
         joined = " ".join(runs)
         ends = list(accumulate(len(run) + 1 for run in runs))
-        flags = reference.word_starts(joined)
+        flags = reference.word_starts(runs_of(joined))
         for name, engine in engines.items():
-            wrong = (engine.word_starts(joined) != flags).nonzero()[0].tolist()
+            wrong = (engine.word_starts(runs_of(joined)) != flags).nonzero()[0].tolist()
             alike[name] += len(runs) - len({bisect_right(ends, place) for place in wrong})
         begins = flags.nonzero()[0].tolist()
         words = iter([joined[a:b].rstrip(" ") for a, b in pairwise([*begins, len(joined)])])

@@ -209,68 +209,58 @@ def _mark_runs(
     flags: NDArray[np.bool_], begins: Indices, ends: Indices, singles: Weights, edges: list[tuple[int, Indices, Weights]]
 ) -> None:
     order = np.argsort((begins - ends).astype(np.int16), kind="stable")  # 16 bits: numpy then sorts by radix
-    lengths = (ends - begins)[order]
+    last = ends.take(order) - 1
+    lengths = last + 1 - begins.take(order)
     longest = int(lengths[0])
     counts = len(lengths) - np.searchsorted(lengths[::-1], np.arange(1, longest + 1), side="left")
+    # The characters of all runs in the order in which the steps come to them: those of step k from offsets[k] on.
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
 
-    # place[p]: where position p lies when characters are sorted by (distance from the end of the run, rank of the run).
-    size = ends - begins
-    total = int(size.sum())
-    before = np.cumsum(size) - size
-    position = np.arange(total) + np.repeat(begins - before, size)
-    distance = np.repeat(ends - 1, size) - position
-    place_of = offsets[distance] + np.repeat(rank, size)
-    place = np.full(len(flags), -1, np.int64)
-    place[position] = place_of
-
-    single = np.empty(total)
-    single[place_of] = singles[position]
-    dense: dict[int, Weights] = {}
+    dense = np.full((len(flags), _DENSE), -np.inf)  # weight of the word of length 1, 2, … that begins at a position
+    dense[:, 0] = singles
     sparse: list[tuple[int, Indices, Weights, Indices]] = []
     for length, at, weights in edges:
-        where = place[at]
-        if (where < 0).any():  # words of the long runs
-            at, weights, where = at[where >= 0], weights[where >= 0], where[where >= 0]
         if length <= _DENSE:
-            dense[length] = np.full(total, -np.inf)
-            dense[length][where] = weights
-        else:
-            by_place = np.argsort(where, kind="stable")
-            where = where[by_place]
-            sparse.append((length, where, weights[by_place], np.searchsorted(where, offsets)))
+            dense[at, length - 1] = weights
+            continue
+        run = np.searchsorted(begins, at, side="right") - 1
+        inside = (run >= 0) & (at < ends.take(run))  # not in one of the long runs
+        at, weights, run = at[inside], weights[inside], run[inside]
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        place = offsets[ends[run] - 1 - at] + rank[run]
+        by_place = np.argsort(place, kind="stable")
+        place = place[by_place]
+        sparse.append((length, place, weights[by_place], np.searchsorted(place, offsets)))
 
-    best_length = np.ones(total, np.uint8)
+    steps = np.zeros(len(flags) + 1, np.uint8)  # how long the best path's word is at a position; 0 after a run
     routes: list[Weights] = [np.zeros(len(order))]
-    for k in range(longest):
-        a, b, count = int(offsets[k]), int(offsets[k + 1]), int(counts[k])
-        best = single[a:b] + routes[k][:count]
-        for length, values in dense.items():
-            if k + 1 >= length:
-                other = values[a:b] + routes[k + 1 - length][:count]
-                better = other >= best
-                np.copyto(best, other, where=better)
-                best_length[a:b][better] = length
-        for length, where, weights, bounds in sparse:
+    for k, count in enumerate(counts.tolist()):
+        here = last[:count] - k
+        weights_here = dense.take(here, axis=0)
+        best = weights_here[:, 0] + routes[k][:count]
+        best_length = np.ones(count, np.uint8)
+        # Lengths ascend, so the greatest of those that were the better one is the last of them.
+        for length in range(2, min(_DENSE, k + 1) + 1):
+            other = weights_here[:, length - 1] + routes[k + 1 - length][:count]
+            np.maximum(best_length, (other >= best).view(np.uint8) * np.uint8(length), out=best_length)
+            np.maximum(best, other, out=best)
+        for length, place, weights, bounds in sparse:
             low, high = bounds[k], bounds[k + 1]
             if low < high:
-                column = where[low:high] - a
+                column = place[low:high] - offsets[k]
                 other = weights[low:high] + routes[k + 1 - length][column]
                 better = other >= best[column]
                 best[column[better]] = other[better]
-                best_length[where[low:high][better]] = length
+                best_length[column[better]] = length
+        steps[here] = best_length
         routes.append(best)
 
-    steps = np.ones(len(flags), np.uint8)
-    steps[position] = best_length[place_of]
-    here, stop = begins, ends
+    here = begins
     while len(here):
         flags[here] = True
-        here = here + steps[here]
-        inside = here < stop
-        here, stop = here[inside], stop[inside]
+        here = here + steps.take(here)
+        here = here[steps.take(here) > 0]
 
 
 def _mark_long_run(

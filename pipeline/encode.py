@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.characters import Cells, CharacterClasses, Codes, code_points, cut_cells, letters_of
 from pipeline.dictionary import FIRST_HAN, LAST_HAN
+from pipeline.han_runs import han_runs
 from pipeline.segment import Segmenter
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer
 from pipeline.word_memory import Pieces, WordMemory
@@ -166,12 +167,6 @@ class Encoder:
     def _mark_han(self, codes: Codes, at: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
         """Set the word starts of the cells in runs of U+4E00..U+9FD5."""
         han = (codes >= FIRST_HAN) & (codes <= LAST_HAN)
-        # One other character after each run stays, as the space that parts it from the next; a block ends with a newline.
-        kept = han.copy()
-        kept[1:] |= han[:-1]
-        runs = codes[kept].astype(np.uint16)
-        inside = han[kept]
-        if not len(runs):
-            return
-        runs[~inside] = 0x20
-        starts[han[at]] = self._segmenter.word_starts(runs.tobytes().decode("utf-16-le"))[inside]
+        runs, inside = han_runs(codes, han)
+        if len(runs):
+            starts[han[at]] = self._segmenter.word_starts(runs)[inside]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pipeline.characters import Codes, look_up
 from pipeline.dictionary import FIRST_HAN, LAST_HAN
 from pipeline.encode import Encoded
+from pipeline.han_runs import Flags, han_runs
 from pipeline.segment import Segmenter
 
 # Many strings to a block, so that each distinct one costs little; 40 to 170 bytes a character are in use.
 _BLOCK_CHARACTERS = 1 << 20
 _UNSEEN = 255
 
-Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
 # ids, word starts, tokens of each sentence
 Block = tuple[NDArray[Any], Flags, Indices]
@@ -86,16 +86,6 @@ def join_sentences(sentences: Sequence[str]) -> tuple[str, Indices]:
 def id_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
     """Return the type that stores ids of a vocabulary."""
     return np.uint16 if vocab_size <= 65_535 else np.uint32
-
-
-def han_runs(codes: Codes, han: Flags) -> tuple[str, Flags]:
-    """Return the runs of Han as segmenters take them, one space after each but the last, and which of its characters are Han."""
-    kept = han.copy()
-    kept[1:] |= han[:-1]
-    runs = codes[kept].astype(np.uint16)
-    inside = han[kept]
-    runs[~inside] = 0x20
-    return runs.tobytes().decode("utf-16-le"), inside
 
 
 def word_flags(codes: Codes, segmenter: Segmenter) -> tuple[Flags, Flags]:

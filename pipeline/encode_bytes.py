@@ -24,7 +24,6 @@ from pipeline.characters import Codes, code_points
 from pipeline.encode import Encoded
 from pipeline.encode_blocks import (
     Block,
-    Flags,
     Indices,
     KindTable,
     byte_places,
@@ -33,6 +32,7 @@ from pipeline.encode_blocks import (
     join_sentences,
     word_flags,
 )
+from pipeline.han_runs import Flags
 from pipeline.piece_memory import Learnt, PieceMemory
 from pipeline.segment import Segmenter
 from pipeline.tokenizer_byte_bpe import ByteBpeTokenizer

@@ -28,16 +28,15 @@ from pipeline.characters import Codes, code_points
 from pipeline.encode import Encoded
 from pipeline.encode_blocks import (
     Block,
-    Flags,
     Indices,
     KindTable,
     byte_places,
     encode_blocks,
-    han_runs,
     id_type,
     join_sentences,
     word_flags,
 )
+from pipeline.han_runs import Flags, han_runs
 from pipeline.jieba_borders import INNER_MARKS, JiebaBorders
 from pipeline.piece_memory import Learnt, PieceMemory
 from pipeline.segment import NumpySegmenter, Segmenter

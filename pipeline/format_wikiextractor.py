@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pipeline.documents import Document, Ledger
 from pipeline.rows import decoded_rows, decoded_whole
 
-# Not anchored at line starts: a pattern that opens with one plain character is searched for ten times as fast.
-_TAG = re.compile(r"<(?:doc [^\n]*>[^\S\n]*(?=\n|\Z)|/doc>[^\n]*)")
-_TITLE = re.compile(r'title="(.*)">\s*$')
+_OPEN, _CLOSE = "<doc ", "</doc>"
 
 
 @dataclass(frozen=True)
@@ -37,19 +35,17 @@ class WikiExtractorFormat:
 
 def _articles(text: str, numbers: range | list[int], ledger: Ledger) -> Iterator[Document]:
     """Yield the articles of `text`; `numbers` holds the row number of each of its lines."""
-    begin, line = 0, 0  # of what follows the last tag
+    lines = text.split("\n")
+    begin = 0  # of what follows the last tag
     tag: str | None = None  # the opening tag of the article we are in
-    for found in _TAG.finditer(text):
-        if found.start() and text[found.start() - 1] != "\n":
+    for i in [i for i, line in enumerate(lines) if line[:1] == "<"]:
+        opens = lines[i].startswith(_OPEN) and lines[i].rstrip().endswith(">")
+        if not opens and not lines[i].startswith(_CLOSE):
             continue
-        lines = text[begin : found.start()].split("\n")[:-1]
-        opens = text.startswith("<doc ", found.start())
         # Where the end tag of an article is missing, its text is still a document.
-        yield from _article(tag, lines, numbers[line : line + len(lines)], ledger)
-        line += len(lines) + 1
-        begin, tag = found.end() + 1, text[found.start() : found.end()] if opens else None
-    lines = text[begin:].split("\n")
-    yield from _article(tag, lines, numbers[line : line + len(lines)], ledger)
+        yield from _article(tag, lines[begin:i], numbers[begin:i], ledger)
+        begin, tag = i + 1, lines[i] if opens else None
+    yield from _article(tag, lines[begin:], numbers[begin:], ledger)
 
 
 def _article(tag: str | None, lines: list[str], rows: range | list[int], ledger: Ledger) -> Iterator[Document]:
@@ -59,7 +55,7 @@ def _article(tag: str | None, lines: list[str], rows: range | list[int], ledger:
             ledger.drop_row(rows[i], "outside_of_documents")
         return
     # Only the first line can be the title, and it is left out only when it is what the tag says.
-    if kept and (title := _TITLE.search(tag)) is not None and _same(lines[kept[0]], title[1]):
+    if kept and _same(lines[kept[0]], _title(tag)):
         ledger.drop_row(rows[kept[0]], "title")
         del kept[0]
     if kept:
@@ -68,5 +64,10 @@ def _article(tag: str | None, lines: list[str], rows: range | list[int], ledger:
         ledger.drop_document("title_only")
 
 
-def _same(line: str, title: str) -> bool:
-    return line == title or html.unescape(line).strip() == html.unescape(title).strip()
+def _title(tag: str) -> str | None:
+    _, _, rest = tag.rstrip().partition('title="')
+    return rest[:-2] if rest.endswith('">') else None
+
+
+def _same(line: str, title: str | None) -> bool:
+    return title is not None and (line == title or html.unescape(line).strip() == html.unescape(title).strip())

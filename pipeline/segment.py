@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dictionary import Dictionary
+from pipeline.han_runs import SPACE, Runs, runs_of, text_of
 from pipeline.hmm import HiddenMarkovModel, jieba_folder
 from pipeline.user_dictionary import UserDictionary
 from shards.errors import NotFoundError, unknown_name
@@ -44,10 +45,10 @@ class Segmenter(Protocol):
     def identity(self) -> dict[str, str | bool]:
         """Everything that can change a boundary, for the recipe: name, version, dictionary_sha256, hmm and what was hashed."""
 
-    def word_starts(self, runs: str) -> NDArray[np.bool_]:
-        """Return one flag a character of `runs`, runs of U+4E00..U+9FD5 parted by single spaces: does it begin a word?
+    def word_starts(self, runs: Runs) -> NDArray[np.bool_]:
+        """Return one flag a character of `runs`: does it begin a word? Flags at spaces are true.
 
-        Flags at spaces are true.
+        `runs` are the code points of runs of U+4E00..U+9FD5, parted by single spaces.
         """
 
 
@@ -67,7 +68,7 @@ def cut_words(segmenter: Segmenter, text: str) -> list[str]:
     """Return the words of the Han runs of `text`, in order; what lies between runs is left out."""
     words = []
     for run in HAN_RUN.findall(text):
-        begins = np.flatnonzero(segmenter.word_starts(run)).tolist()
+        begins = np.flatnonzero(segmenter.word_starts(runs_of(run))).tolist()
         words += [run[a:b] for a, b in zip(begins, [*begins[1:], len(run)], strict=True)]
     return words
 
@@ -109,10 +110,10 @@ class JiebaSegmenter:
         """Yield the words of any text, as jieba's own ``cut`` does."""
         yield from self._tokenizer.cut(text, HMM=self._hmm)
 
-    def word_starts(self, runs: str) -> NDArray[np.bool_]:
+    def word_starts(self, runs: Runs) -> NDArray[np.bool_]:
         """See `Segmenter.word_starts`."""
         lengths: list[int] = []
-        for run in runs.split(" "):
+        for run in text_of(runs).split(" "):
             lengths.extend(map(len, self._tokenizer.cut(run, HMM=self._hmm)))
             lengths.append(1)
         return _flags_of(np.array(lengths[:-1], np.int64), len(runs))
@@ -149,9 +150,9 @@ class RjiebaSegmenter:
     def identity(self) -> dict[str, str | bool]:
         return dict(self._identity)
 
-    def word_starts(self, runs: str) -> NDArray[np.bool_]:
+    def word_starts(self, runs: Runs) -> NDArray[np.bool_]:
         """See `Segmenter.word_starts`."""
-        words = self._engine.cut(runs, self._hmm)
+        words = self._engine.cut(text_of(runs), self._hmm)
         return _flags_of(np.fromiter(map(len, words), np.int64, len(words)), len(runs))
 
 
@@ -184,19 +185,18 @@ class NumpySegmenter:
     def identity(self) -> dict[str, str | bool]:
         return dict(self._identity)
 
-    def word_starts(self, runs: str) -> NDArray[np.bool_]:
+    def word_starts(self, runs: Runs) -> NDArray[np.bool_]:
         """See `Segmenter.word_starts`."""
-        code = np.frombuffer(runs.encode("utf-16-le"), np.uint16)
-        space = code == 0x20
+        space = runs == SPACE
         edges = np.flatnonzero(np.diff(space, prepend=True, append=True))
         begins, ends = edges[::2], edges[1::2]
-        flags: NDArray[np.bool_] = self._dictionary.word_starts(code, begins, ends) | space
+        flags: NDArray[np.bool_] = self._dictionary.word_starts(runs, begins, ends) | space
         if self._model is not None:
-            self._join_unknown_words(code, space, flags, self._model)
+            self._join_unknown_words(runs, space, flags, self._model)
         return flags
 
     def _join_unknown_words(
-        self, code: NDArray[np.uint16], space: NDArray[np.bool_], flags: NDArray[np.bool_], model: HiddenMarkovModel
+        self, runs: Runs, space: NDArray[np.bool_], flags: NDArray[np.bool_], model: HiddenMarkovModel
     ) -> None:
         """Clear the flags inside words that the model finds among neighbouring words of one character."""
         alone = flags & ~space
@@ -207,10 +207,10 @@ class NumpySegmenter:
         begins, lengths = begins[several], (ends - begins)[several]
         if not len(begins):
             return
-        found = model.word_starts(code, begins, lengths)
+        found = model.word_starts(runs, begins, lengths)
         places = np.cumsum(lengths) - lengths
         # jieba leaves a stretch alone that is, as a whole, a word of its dictionary.
-        kept = self._dictionary.is_word_of_singles(code, begins, lengths)
+        kept = self._dictionary.is_word_of_singles(runs, begins, lengths)
         if kept.any():
             found[np.repeat(kept, lengths)] = True
         flags[np.arange(len(found)) + np.repeat(begins - places, lengths)] = found

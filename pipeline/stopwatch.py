@@ -21,21 +21,30 @@ class Stopwatch:
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Count the block for `name`."""
-        begun, outside_s = time.perf_counter(), self._inside_s
-        self._inside_s = 0.0
+        begun = self._begin()
         try:
             yield
         finally:
-            took_s = time.perf_counter() - begun
-            self.seconds[name] += took_s - self._inside_s  # type: ignore[assignment]  # a Counter of floats
-            self._inside_s = outside_s + took_s
+            self._end(name, *begun)
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items; count the making of each for `name`."""
         iterator = iter(items)
         while True:
-            with self.measure(name):
+            begun = self._begin()  # without `measure`, whose cost would be felt: there are thousands of items a second
+            try:
                 item = next(iterator, None)
+            finally:
+                self._end(name, *begun)
             if item is None:
                 return
             yield item
+
+    def _begin(self) -> tuple[float, float]:
+        outside_s, self._inside_s = self._inside_s, 0.0
+        return time.perf_counter(), outside_s
+
+    def _end(self, name: str, begun: float, outside_s: float) -> None:
+        took_s = time.perf_counter() - begun
+        self.seconds[name] += took_s - self._inside_s  # type: ignore[assignment]  # a Counter of floats
+        self._inside_s = outside_s + took_s

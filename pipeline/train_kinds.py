@@ -12,8 +12,9 @@ import numpy as np
 
 from pipeline.characters import code_points, distinct_strings
 from pipeline.dictionary import FIRST_HAN, LAST_HAN
-from pipeline.encode_blocks import han_runs, strings
+from pipeline.encode_blocks import strings
 from pipeline.errors import EmptyCorpusError, VocabularyError
+from pipeline.han_runs import han_runs, text_of
 from pipeline.segment import NumpySegmenter
 from pipeline.tokenizer import Tokenizer
 from pipeline.tokenizer_byte_bpe import SPECIAL_TOKENS as ROBERTA_SPECIAL_TOKENS
@@ -87,7 +88,7 @@ def _words(texts: Iterable[str], size: int, lowercase: bool) -> list[str]:
         if han.any():
             runs, inside = han_runs(codes, han)
             begins = np.flatnonzero(segmenter.word_starts(runs)[inside])
-            data = runs.replace(" ", "").encode()
+            data = text_of(runs[inside]).encode()
             found, which = distinct_strings(strings(data, np.append(begins, int(han.sum())) * 3))
             for word, count in zip(found, np.bincount(which, minlength=len(found)).tolist(), strict=True):
                 if len(word) > 1:

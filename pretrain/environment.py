@@ -4,8 +4,7 @@
 
 1. Threads: OMP_NUM_THREADS = max(1, cores // processes of this machine), the cores being those this process may use.
 2. On AMD processors MKL_DEBUG_CPU_TYPE=5: the matrix library inside paddle takes a slow path there otherwise.
-3. glibc returns every large freed block to the system and faults it in again, page by page, at the next operator; it is told to
-   keep them. This is worth a factor of two to four on memory-bound operators.
+3. glibc is told to keep freed memory (`shards.allocator`): worth a factor of two to four on memory-bound operators.
 4. paddle's own signal handlers are taken out: they allocate memory inside a handler, so a SIGTERM could hang a process for good.
 5. paddle announces its thread settings and looks for a compiler cache when imported: that is kept off the terminal.
 
@@ -14,7 +13,6 @@ A variable that the user has set is left as it is.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import platform
@@ -27,13 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.errors import DeviceError
+from shards.allocator import keep_freed_memory
 from shards.errors import NotFoundError, UsageError
 
 DEVICES = ("auto", "cpu", "gpu")
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # <malloc.h>
-_MALLOC_VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
-_KEPT_BYTES, _GROWTH_BYTES = 2**31 - 1, 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +81,7 @@ def prepare(*, local_ranks: int = 1) -> tuple[str, ...]:
     reasons = [_set("OMP_NUM_THREADS", str(threads), f"{cores} cores for {of_ranks}")]
     if is_amd():
         reasons.append(_set("MKL_DEBUG_CPU_TYPE", "5", "AMD processor: without it paddle's matrix library takes a slow path"))
-    reasons.append(_keep_freed_memory())
+    reasons.append(keep_freed_memory())
     return tuple(reasons)
 
 
@@ -109,18 +104,6 @@ def _set(name: str, value: str, reason: str) -> str:
         return f"{name}={os.environ[name]} (set by the user)"
     os.environ[name] = value
     return f"{name}={value} ({reason})"
-
-
-def _keep_freed_memory() -> str:
-    if theirs := [name for name in _MALLOC_VARIABLES if name in os.environ]:
-        return f"memory: as {theirs[0]} says (set by the user)"
-    if platform.libc_ver()[0] != "glibc":
-        return "memory: the system's allocator as it is (not glibc)"
-    mallopt = ctypes.CDLL(None).mallopt
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_TOP_PAD, _GROWTH_BYTES))
-    if not all(mallopt(option, value) for option, value in settings):
-        return "memory: the system's allocator as it is (mallopt refused)"
-    return "memory: freed blocks are kept for the next operator (fresh pages cost more than the arithmetic)"
 
 
 @contextmanager

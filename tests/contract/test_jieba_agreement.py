@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.boundary_agreement import TRICK, agreement, set_match_words
 from pipeline.encode import Encoder
+from pipeline.han_runs import runs_of
 from pipeline.make_encoder import make_encoder
 from pipeline.segment import HAN_RUN, Segmenter, cut_words, make_segmenter
 from pipeline.tokenizer_wordpiece import SPECIAL_TOKENS
@@ -98,7 +99,7 @@ def test_agreement_on_the_sample(name: str, least: float, hmm: bool, capsys: pyt
     runs = runs_of_the_sample()
     assert len(runs) > 2_000
     text = " ".join(runs)
-    differs = engine(name, hmm).word_starts(text) != engine("jieba", hmm).word_starts(text)
+    differs = engine(name, hmm).word_starts(runs_of(text)) != engine("jieba", hmm).word_starts(runs_of(text))
     ends = np.cumsum([len(run) + 1 for run in runs])
     wrong = sorted({runs[i] for i in np.searchsorted(ends, np.flatnonzero(differs), side="right").tolist()})
     agreement = 1 - len(wrong) / len(runs)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dictionary import Dictionary
+from pipeline.han_runs import runs_of
 from pipeline.hmm import jieba_folder
 from pipeline.segment import Segmenter, cut_words, make_segmenter
 from shards.errors import FormatError, UsageError
@@ -51,8 +52,8 @@ def test_without_the_model_unknown_words_fall_into_characters(name: str) -> None
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_flags_cover_the_string_and_spaces_are_true(name: str) -> None:
-    assert engine(name).word_starts("").tolist() == []
-    assert engine(name).word_starts("生命 研究生 中").tolist() == [True, False, True, True, False, False, True, True]
+    assert engine(name).word_starts(runs_of("")).tolist() == []
+    assert engine(name).word_starts(runs_of("生命 研究生 中")).tolist() == [True, False, True, True, False, False, True, True]
 
 
 # Frequent characters, rare ones, and some that neither dictionary nor model knows.
@@ -73,19 +74,19 @@ CHARACTERS = "研究生命起源的一是不了在人有我他这中大来上国
 )
 def test_numpy_engine_is_jieba_on_any_runs(hmm: bool, runs: list[str]) -> None:
     text = " ".join(runs)
-    assert np.array_equal(engine("jieba-numpy", hmm).word_starts(text), engine("jieba", hmm).word_starts(text))
+    assert np.array_equal(engine("jieba-numpy", hmm).word_starts(runs_of(text)), engine("jieba", hmm).word_starts(runs_of(text)))
 
 
 @pytest.mark.parametrize("hmm", [True, False])
 def test_numpy_engine_is_jieba_on_long_runs_between_short_ones(hmm: bool) -> None:
     text = " ".join(["研究生命" * 100, "的", "仿佛魑魅魍魉他来到了网易杭研大厦" * 30, "一", "研究生", "中华人民共和国" * 60])
-    assert np.array_equal(engine("jieba-numpy", hmm).word_starts(text), engine("jieba", hmm).word_starts(text))
+    assert np.array_equal(engine("jieba-numpy", hmm).word_starts(runs_of(text)), engine("jieba", hmm).word_starts(runs_of(text)))
 
 
 @pytest.mark.parametrize("stretch", ["的", "一是的了不", "瀞彁鿕", "魑的魅一魍了魉"])
 def test_numpy_engine_is_jieba_on_long_stretches_of_single_characters(stretch: str) -> None:
     text = " ".join((stretch * 400)[:size] for size in (2, 3, 63, 64, 65, 66, 400))
-    assert np.array_equal(engine("jieba-numpy").word_starts(text), engine("jieba").word_starts(text))
+    assert np.array_equal(engine("jieba-numpy").word_starts(runs_of(text)), engine("jieba").word_starts(runs_of(text)))
 
 
 def test_near_ties_of_the_model_come_out_as_in_jieba() -> None:
@@ -99,7 +100,7 @@ def test_numpy_engine_is_jieba_on_every_word_of_the_dictionary(hmm: bool) -> Non
     rows = (jieba_folder() / "dict.txt").read_text(encoding="utf-8").split("\n")
     words = [word for row in rows[::7] if (word := row.split(" ")[0]) and min(word) >= "\u4e00" and max(word) <= "\u9fd5"]
     text = " ".join("".join(words[i : i + 3]) for i in range(0, len(words), 3))
-    assert np.array_equal(engine("jieba-numpy", hmm).word_starts(text), engine("jieba", hmm).word_starts(text))
+    assert np.array_equal(engine("jieba-numpy", hmm).word_starts(runs_of(text)), engine("jieba", hmm).word_starts(runs_of(text)))
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import EncodingError, InputError
+from pipeline.han_runs import runs_of
 from pipeline.segment import JiebaSegmenter, NumpySegmenter, cut_words, make_segmenter
 from pipeline.user_dictionary import UserDictionary
 from shards.errors import NotFoundError
@@ -49,7 +50,7 @@ def test_numpy_engine_is_jieba_with_the_same_words(tmp_path: Path) -> None:
             text = (
                 " ".join("".join(draw.choices("".join(runs), k=draw.randrange(1, 30))) for _ in range(200)) + " " + " ".join(runs)
             )
-            assert ours.word_starts(text).tolist() == theirs.word_starts(text).tolist()
+            assert ours.word_starts(runs_of(text)).tolist() == theirs.word_starts(runs_of(text)).tolist()
 
 
 @pytest.mark.parametrize(
