@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import Mapping
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ FIRST_HAN, LAST_HAN = 0x4E00, 0x9FD5
 # Longer runs hardly occur in prose, and a step for a few of them costs as much as a step for thousands.
 _LONG_RUN = 96
 _PACKED = 4  # characters that fit one 64-bit key
-_DENSE = 4  # word lengths held for every position; longer words are rare enough for lists
+_DENSE = 4  # word lengths of which every position has a weight; longer words are rare enough for lists
 
 Codes = NDArray[np.uint16]
 Indices = NDArray[np.int64]
@@ -63,13 +63,16 @@ class Dictionary:
         weights = np.array([logs[frequencies[word]] for word in words])
         lengths = np.array([len(word) for word in words])
 
-        unknown = log(1) - self._log_total
-        self._single = np.full(1 << 16, unknown)
-        self._is_word = np.zeros(1 << 16, np.bool_)
+        self._single = np.full(1 << 16, log(1) - self._log_total)
+        self._is_unknown = np.zeros(1 << 16, np.bool_)
+        self._is_unknown[FIRST_HAN : LAST_HAN + 1] = True
         code = np.frombuffer("".join(words).encode("utf-16-le"), np.uint16)
         begins = np.cumsum(lengths) - lengths
         alone = code[begins[lengths == 1]]
-        self._single[alone], self._is_word[alone] = weights[lengths == 1], True
+        self._single[alone], self._is_unknown[alone] = weights[lengths == 1], False
+        # What `_find_words` begins with at each character: its weight as a word, and no longer word.
+        self._rows = np.full((1 << 16, _DENSE), -np.inf)
+        self._rows[:, 0] = self._single
         self._levels = _build_levels(code, begins, lengths, weights)
 
         # Words that the best path may cut into single characters, because those are together as likely; a superset by a hair.
@@ -101,36 +104,57 @@ class Dictionary:
         flags = np.zeros(len(code), np.bool_)
         if not len(begins):
             return flags
-        singles, edges = self._find_words(code, begins, ends)
+        words = self._find_words(code)
         long = ends - begins > _LONG_RUN
         for begin, end in zip(begins[long].tolist(), ends[long].tolist(), strict=True):
-            _mark_long_run(flags, begin, end, singles, edges)
+            _mark_long_run(flags, begin, end, words)
         if not long.all():
-            _mark_runs(flags, begins[~long], ends[~long], singles, edges)
+            _mark_runs(flags, begins[~long], ends[~long], words)
         return flags
 
-    def _find_words(self, code: Codes, begins: Indices, ends: Indices) -> tuple[Weights, list[tuple[int, Indices, Weights]]]:
-        """Return the weight of each character as a word, and (length, positions, weights) of all longer words."""
-        singles = self._single.take(code)
-        edges: list[tuple[int, Indices, Weights]] = []
-        longer = np.zeros(len(code), np.bool_)
-        at = np.arange(len(code) - 1)
-        prefix: NDArray[np.unsignedinteger[Any]] = code[:-1].astype(np.uint32)
+    def _find_words(self, code: Codes) -> _Words:
+        short = self._rows.take(code, axis=0)
+        long: list[tuple[int, Indices, Weights]] = []
+        padded = np.append(code, code.dtype.type(0))  # a prefix is looked up with the character after it
+        at: Indices = np.arange(0)
+        slots: Indices = np.arange(0)
         for length, level in enumerate(self._levels, start=2):
-            found, slots = level.find((prefix << level.shift) | code[at + (length - 1)])
-            at = at[found]
-            weights = level.weights[slots]
-            word = weights > -np.inf
-            if word.any():
-                edges.append((length, at[word], weights[word]))
-                longer[at[word]] = True
-            onward = level.goes_on[slots] & (at + length < len(code))
-            at, prefix = at[onward], slots[onward].astype(np.uint64)
+            if length == 2:
+                at, slots = level.find((code.astype(np.uint32) << level.shift) | padded[1:])
+            else:
+                found, slots = level.find((slots.astype(np.uint64) << level.shift) | padded.take(at + (length - 1)))
+                at = at.take(found)
+            weights = level.weights.take(slots)
+            if length <= _DENSE:
+                short[:, length - 1][at] = weights
+            else:
+                word = weights > -np.inf
+                long.append((length, at[word], weights[word]))
+            onward = np.flatnonzero(level.goes_on.take(slots))
+            at, slots = at.take(onward), slots.take(onward)
             if not len(at):
                 break
         # jieba's quirk: a character that is no word itself stands alone only where nothing longer begins.
-        singles[longer & ~self._is_word.take(code)] = -np.inf
-        return singles, edges
+        unknown = np.flatnonzero(self._is_unknown.take(code))
+        longer = np.zeros(len(code), np.bool_)
+        for _, at, _ in long:
+            longer[at] = True
+        goes_on = longer.take(unknown)
+        for n in range(1, _DENSE):
+            goes_on |= short[unknown, n] > -np.inf
+        short[unknown[goes_on], 0] = -np.inf
+        return _Words(short, long)
+
+
+class _Words(NamedTuple):
+    """The words that begin at each of N positions.
+
+    short: float64[N, 4], weights of those of 1 to 4 characters, -inf where there is none; long: (length, positions, weights) of
+    the others, positions ascending.
+    """
+
+    short: Weights
+    long: list[tuple[int, Indices, Weights]]
 
 
 class _PrefixTable:
@@ -205,9 +229,7 @@ def _build_levels(code: Codes, begins: Indices, lengths: Indices, weights: Weigh
     return levels
 
 
-def _mark_runs(
-    flags: NDArray[np.bool_], begins: Indices, ends: Indices, singles: Weights, edges: list[tuple[int, Indices, Weights]]
-) -> None:
+def _mark_runs(flags: NDArray[np.bool_], begins: Indices, ends: Indices, words: _Words) -> None:
     order = np.argsort((begins - ends).astype(np.int16), kind="stable")  # 16 bits: numpy then sorts by radix
     last = ends.take(order) - 1
     lengths = last + 1 - begins.take(order)
@@ -216,13 +238,8 @@ def _mark_runs(
     # The characters of all runs in the order in which the steps come to them: those of step k from offsets[k] on.
     offsets = np.concatenate([[0], np.cumsum(counts)])
 
-    dense = np.full((len(flags), _DENSE), -np.inf)  # weight of the word of length 1, 2, … that begins at a position
-    dense[:, 0] = singles
-    sparse: list[tuple[int, Indices, Weights, Indices]] = []
-    for length, at, weights in edges:
-        if length <= _DENSE:
-            dense[at, length - 1] = weights
-            continue
+    long: list[tuple[int, Indices, Weights, Indices]] = []
+    for length, at, weights in words.long:
         run = np.searchsorted(begins, at, side="right") - 1
         inside = (run >= 0) & (at < ends.take(run))  # not in one of the long runs
         at, weights, run = at[inside], weights[inside], run[inside]
@@ -231,13 +248,13 @@ def _mark_runs(
         place = offsets[ends[run] - 1 - at] + rank[run]
         by_place = np.argsort(place, kind="stable")
         place = place[by_place]
-        sparse.append((length, place, weights[by_place], np.searchsorted(place, offsets)))
+        long.append((length, place, weights[by_place], np.searchsorted(place, offsets)))
 
     steps = np.zeros(len(flags) + 1, np.uint8)  # how long the best path's word is at a position; 0 after a run
     routes: list[Weights] = [np.zeros(len(order))]
     for k, count in enumerate(counts.tolist()):
         here = last[:count] - k
-        weights_here = dense.take(here, axis=0)
+        weights_here = words.short.take(here, axis=0)
         best = weights_here[:, 0] + routes[k][:count]
         best_length = np.ones(count, np.uint8)
         # Lengths ascend, so the greatest of those that were the better one is the last of them.
@@ -245,7 +262,7 @@ def _mark_runs(
             other = weights_here[:, length - 1] + routes[k + 1 - length][:count]
             np.maximum(best_length, (other >= best).view(np.uint8) * np.uint8(length), out=best_length)
             np.maximum(best, other, out=best)
-        for length, place, weights, bounds in sparse:
+        for length, place, weights, bounds in long:
             low, high = bounds[k], bounds[k + 1]
             if low < high:
                 column = place[low:high] - offsets[k]
@@ -263,19 +280,17 @@ def _mark_runs(
         here = here[steps.take(here) > 0]
 
 
-def _mark_long_run(
-    flags: NDArray[np.bool_], begin: int, end: int, singles: Weights, edges: list[tuple[int, Indices, Weights]]
-) -> None:
-    words: list[list[tuple[int, float]]] = [[(1, weight)] for weight in singles[begin:end].tolist()]
-    for length, at, weights in edges:
+def _mark_long_run(flags: NDArray[np.bool_], begin: int, end: int, words: _Words) -> None:
+    found = [[(n, w) for n, w in enumerate(row, start=1) if w > -np.inf] for row in words.short[begin:end].tolist()]
+    for length, at, weights in words.long:
         low, high = np.searchsorted(at, (begin, end))
         for position, weight in zip(at[low:high].tolist(), weights[low:high].tolist(), strict=True):
-            words[position - begin].append((length, weight))
+            found[position - begin].append((length, weight))
     size = end - begin
     route = [0.0] * (size + 1)
     step = [1] * size
     for i in range(size - 1, -1, -1):
-        route[i], step[i] = max((weight + route[i + length], length) for length, weight in words[i])
+        route[i], step[i] = max((weight + route[i + length], length) for length, weight in found[i])
     i = 0
     while i < size:
         flags[begin + i] = True

@@ -48,10 +48,10 @@ class HiddenMarkovModel:
         self.sha256 = hashlib.sha256(b"".join((folder / name).read_bytes() for name in _TABLE_FILES)).hexdigest()
         self._start = [float(start[letter]) for letter in _LETTERS]
         self._transition = [[float(transition[a].get(b, _IMPOSSIBLE)) for b in _LETTERS] for a in _LETTERS]
-        self._emission = np.full((len(_LETTERS), 1 << 16), _IMPOSSIBLE)
+        self._emission = np.full((1 << 16, len(_LETTERS)), _IMPOSSIBLE)
         for state, letter in enumerate(_LETTERS):
             for character, probability in emission[letter].items():
-                self._emission[state, ord(character)] = probability
+                self._emission[ord(character), state] = probability
 
     def word_starts(
         self, characters: NDArray[np.uint16], begins: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -91,8 +91,8 @@ class HiddenMarkovModel:
         reach = len(length) - np.searchsorted(length[::-1], np.arange(1, length[0] + 1), side="left")
 
         def emit(step: int, count: int) -> NDArray[np.float64]:
-            emitted: NDArray[np.float64] = self._emission.take(characters[first[:count] + step], axis=1)
-            return emitted
+            emitted: NDArray[np.float64] = self._emission.take(characters.take(first[:count] + step), axis=0)
+            return emitted.T
 
         emitted = emit(0, len(length))
         score = [self._start[state] + emitted[state] for state in range(4)]
@@ -132,7 +132,7 @@ class HiddenMarkovModel:
     def _long_stretch(self, characters: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """The same for one stretch, with plain floats: quicker than numpy where a step is a single number a state."""
         transition = self._transition
-        emitted = self._emission.take(characters, axis=1).T.tolist()
+        emitted = self._emission.take(characters, axis=0).tolist()
         score = [self._start[state] + emitted[0][state] for state in range(4)]
         came_from: list[list[int]] = []
         for emission in emitted[1:]:
