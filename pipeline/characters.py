@@ -83,7 +83,7 @@ class CharacterClasses:
         if unseen.any():
             for code in np.unique(codes[unseen]).tolist():
                 self._kinds[code], self.ids[code] = self._classify(chr(code))
-            kinds = look_up(self._kinds, codes)
+            kinds[unseen] = self._kinds.take(codes[unseen])
         return kinds
 
     def _classify(self, character: str) -> tuple[int, int]:

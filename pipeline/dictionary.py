@@ -120,7 +120,7 @@ class Dictionary:
         slots: Indices = np.arange(0)
         for length, level in enumerate(self._levels, start=2):
             if length == 2:
-                at, slots = level.find((code.astype(np.uint32) << level.shift) | padded[1:])
+                at, slots = level.find((_first_part(code) << level.shift) | padded[1:])
             else:
                 found, slots = level.find((slots.astype(np.uint64) << level.shift) | padded.take(at + (length - 1)))
                 at = at.take(found)
@@ -171,14 +171,19 @@ class _PrefixTable:
         self._factor = keys.dtype.type(0x9E3779B97F4A7C15 >> (64 - width) | 1)
         self._drop, self._mask = keys.dtype.type(width - bits), np.int64((1 << bits) - 1)
         self._keys = np.zeros(1 << bits, keys.dtype)  # no key is 0: a character is at least U+4E00
+        # Set in an entry: a key whose place this would be lies further on. Most keys that are not there end here.
+        self._moved = keys.dtype.type(1 << (width - 1))
         self.weights = np.full(1 << bits, -np.inf)
         self.goes_on = np.zeros(1 << bits, np.bool_)
-        slots = self._first_slots(keys)
+        moved = [np.zeros(0, np.int64)]
+        first = slots = self._first_slots(keys)
         while len(keys):
             free = self._keys[slots] == 0
             self._keys[slots[free]] = keys[free]
             lost = self._keys[slots] != keys
-            keys, slots = keys[lost], (slots[lost] + 1) & self._mask
+            keys, first, slots = keys[lost], first[lost], (slots[lost] + 1) & self._mask
+            moved.append(first)
+        self._keys[np.concatenate(moved)] |= self._moved
 
     def _first_slots(self, keys: NDArray[np.unsignedinteger[Any]]) -> Indices:
         slots: Indices = ((keys * self._factor) >> self._drop).astype(np.int64)
@@ -188,17 +193,22 @@ class _PrefixTable:
         """Return which keys are in the table (their indices), and their slots."""
         slots = self._first_slots(keys)
         present = self._keys.take(slots)
-        hit = present == keys
-        pending = np.flatnonzero(hit < (present != 0))
+        hit = (present & ~self._moved) == keys
+        pending = np.flatnonzero(hit < (present >= self._moved))
         while len(pending):
             probe = (slots[pending] + 1) & self._mask
             slots[pending] = probe
             present = self._keys.take(probe)
-            good = present == keys[pending]
+            good = (present & ~self._moved) == keys[pending]
             hit[pending[good]] = True
             pending = pending[good < (present != 0)]
         found = np.flatnonzero(hit)
         return found, slots[found]
+
+
+def _first_part(code: Codes) -> NDArray[np.uint32]:
+    """Return the prefixes of one character as numbers from 1 on, of 15 bits where a character is Han."""
+    return (code - np.uint16(FIRST_HAN - 1)).astype(np.uint32)
 
 
 def _pack(code: Codes, begins: Indices, lengths: Indices) -> NDArray[np.uint64]:
@@ -214,7 +224,7 @@ def _pack(code: Codes, begins: Indices, lengths: Indices) -> NDArray[np.uint64]:
 def _build_levels(code: Codes, begins: Indices, lengths: Indices, weights: Weights) -> list[_PrefixTable]:
     levels: list[_PrefixTable] = []
     words = np.flatnonzero(lengths >= 2)
-    prefix: NDArray[np.unsignedinteger[Any]] = code[begins[words]].astype(np.uint32)
+    prefix: NDArray[np.unsignedinteger[Any]] = _first_part(code[begins[words]])
     length = 2
     while len(words):
         keys = (prefix << prefix.dtype.type(16)) | code[begins[words] + length - 1]

@@ -42,26 +42,28 @@ def _articles(text: str, numbers: range | list[int], ledger: Ledger) -> Iterator
         opens = lines[i].startswith(_OPEN) and lines[i].rstrip().endswith(">")
         if not opens and not lines[i].startswith(_CLOSE):
             continue
-        # Where the end tag of an article is missing, its text is still a document.
-        yield from _article(tag, lines[begin:i], numbers[begin:i], ledger)
+        # Where the end tag of an article is missing, its text is still a document. Between articles there is mostly nothing.
+        if (begin < i or tag is not None) and (article := _article(tag, lines[begin:i], numbers[begin:i], ledger)):
+            yield article
         begin, tag = i + 1, lines[i] if opens else None
-    yield from _article(tag, lines[begin:], numbers[begin:], ledger)
+    if (article := _article(tag, lines[begin:], numbers[begin:], ledger)) is not None:
+        yield article
 
 
-def _article(tag: str | None, lines: list[str], rows: range | list[int], ledger: Ledger) -> Iterator[Document]:
+def _article(tag: str | None, lines: list[str], rows: range | list[int], ledger: Ledger) -> Document | None:
     kept = [i for i, line in enumerate(lines) if line and not line.isspace()]
     if tag is None:
         for i in kept:
             ledger.drop_row(rows[i], "outside_of_documents")
-        return
+        return None
     # Only the first line can be the title, and it is left out only when it is what the tag says.
     if kept and _same(lines[kept[0]], _title(tag)):
         ledger.drop_row(rows[kept[0]], "title")
         del kept[0]
-    if kept:
-        yield Document(text="\n".join([lines[i] for i in kept]), rows=tuple([rows[i] for i in kept]))
-    else:
+    if not kept:
         ledger.drop_document("title_only")
+        return None
+    return Document(text="\n".join([lines[i] for i in kept]), rows=tuple([rows[i] for i in kept]))
 
 
 def _title(tag: str) -> str | None:

@@ -5,6 +5,7 @@ Do that when a change of numbers is meant, and say in the commit why they change
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -27,10 +28,13 @@ def key() -> dict[str, Any]:
     start_paddle()
     import paddle
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    # A virtual machine may call processors of several generations by one name: their instructions tell them apart.
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines() if Path("/proc/cpuinfo").exists() else []
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    cpu = {name: found.get(name, "unknown") for name in ("model name", "cpu family", "model", "stepping")}
+    cpu["flags"] = hashlib.sha256(found.get("flags", "").encode()).hexdigest()[:16]
     variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
-    return {"cpu": names[0] if names else "unknown", "paddle": paddle.__version__, "variables": variables}
+    return {"cpu": cpu, "paddle": paddle.__version__, "variables": variables}
 
 
 def losses(work: Path) -> list[str]:
