@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+
 from pipeline.boilerplate import BOILERPLATE_LINES, BOILERPLATE_RULE
 from pipeline.clean import CLEAN_RULES, REQUIRED_RULES, TOUCHED, make_clean_text
 from pipeline.clean_markup import MARKUP_BEGINNINGS, MARKUP_CHARACTERS, MARKUP_RULE, remove_markup
@@ -49,6 +51,15 @@ class Clean:
             changed |= line != lines[number]
             lines[number] = line
         return keep_lines(document, lines, lost) if changed else document
+
+    def leaves_alone(self, documents: Sequence[Document]) -> list[bool]:
+        """See `pipeline.stage.Foreseeing`."""
+        alone = np.ones(len(documents), np.bool_)
+        lines = np.fromiter((len(document.rows) for document in documents), np.int64, len(documents))
+        numbers = self._look_ahead.lines("\n".join([document.text for document in documents]))
+        alone[np.searchsorted(np.cumsum(lines), numbers, side="right")] = False
+        answer: list[bool] = alone.tolist()
+        return answer
 
     def _clean_line(self, line: str) -> tuple[str, str]:
         """Return a line after all rules, and the reason why it is empty if it is."""

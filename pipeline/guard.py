@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from pipeline.documents import Document, Drop, Ledger
 from pipeline.errors import StageError
+from pipeline.stage import Foreseeing
 from shards.errors import UsageError, WordloomError
 
 ON_ERROR = ("stop", "quarantine")
@@ -56,6 +57,14 @@ class GuardedStage:
         return self._guard.document(self._name, document, self._stage)
 
 
+class ForeseeingGuardedStage(GuardedStage):
+    """The same of a stage that looks ahead."""
+
+    def leaves_alone(self, documents: Sequence[Document]) -> Sequence[bool]:
+        found: Sequence[bool] = self._stage.leaves_alone(documents)
+        return found
+
+
 class Guard:
     """Watches over one unit. `path` is the input file as messages name it; `quarantined` lists the first 1,000 set aside."""
 
@@ -87,7 +96,7 @@ class Guard:
 
     def stages(self, stages: Sequence[Any]) -> tuple[GuardedStage, ...]:
         """Return the stages, guarded."""
-        return tuple(GuardedStage(stage, self) for stage in stages)
+        return tuple((ForeseeingGuardedStage if isinstance(s, Foreseeing) else GuardedStage)(s, self) for s in stages)
 
     def document(self, stage: str, document: Document, function: StageCall) -> Document | Drop:
         """Run one step on one document. Raises StageError, or returns a drop as ``quarantined``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline.documents import Document, Drop
 
@@ -29,6 +29,15 @@ class Stage(Protocol):
         ...
 
     def __call__(self, document: Document) -> Document | Shortened | Drop: ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A stage that can tell of many documents at once which it leaves as they are, for less than calling it on each."""
+
+    def leaves_alone(self, documents: Sequence[Document]) -> Sequence[bool]:
+        """Return, for each document, whether the stage would return it as it is; a wrong no is allowed."""
+        ...
 
 
 def keep_lines(document: Document, lines: Sequence[str], lost: Sequence[tuple[int, str]]) -> Document | Shortened:

@@ -12,8 +12,11 @@ from pipeline.documents import Document, Drop, Ledger
 from pipeline.filter_settings import parse_filters, stages_for
 from pipeline.filters import FILTER_STAGES, make_filter
 from pipeline.simplify import Simplify, make_simplify
-from pipeline.stage import Shortened, Stage
+from pipeline.stage import Foreseeing, Shortened, Stage
+from pipeline.text_block import batches
 from shards.errors import unknown_name
+
+_LOOK_AHEAD_CHARACTERS = 1 << 16
 
 
 def default_stages() -> tuple[Stage, ...]:
@@ -71,8 +74,8 @@ def run_stages(documents: Iterable[Document], stages: Sequence[Stage], ledger: L
 
     A row counts as dropped when none of its lines is left, under the reason of the first of them to go.
     """
-    for document in documents:
-        result, lost = apply(document, stages)
+    for document, later in _without_idle_calls(documents, stages):
+        result, lost = apply(document, later)
         if result is document:
             ledger.keep(document.distinct_rows)
             yield document
@@ -87,6 +90,17 @@ def run_stages(documents: Iterable[Document], stages: Sequence[Stage], ledger: L
             _drop_rows(document.rows, kept, lost, result.reason if isinstance(result, Drop) else "empty", ledger)
         if isinstance(result, Document):
             yield result
+
+
+def _without_idle_calls(documents: Iterable[Document], stages: Sequence[Stage]) -> Iterator[tuple[Document, Sequence[Stage]]]:
+    """Yield each document with the stages that it must go through: all but a first one that leaves it as it is."""
+    first: object = stages[0] if stages else None
+    if not isinstance(first, Foreseeing):
+        yield from ((document, stages) for document in documents)
+        return
+    for batch in batches(documents, _LOOK_AHEAD_CHARACTERS):
+        for document, is_left_alone in zip(batch, first.leaves_alone(batch), strict=True):
+            yield document, stages[1:] if is_left_alone else stages
 
 
 def apply(document: Document, stages: Sequence[Stage]) -> tuple[Document | Drop, list[tuple[int, str]]]:

@@ -5,7 +5,7 @@ Legend: L lines, S sentences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,7 +17,7 @@ from pipeline.documents import Document
 from pipeline.sentences import line_bounds, sentence_bounds
 
 I64 = npt.NDArray[np.int64]
-_BLOCK_CHARACTERS = 1 << 19
+BLOCK_CHARACTERS = 1 << 19
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,14 +47,14 @@ class TextBlock:
         return bounds, np.searchsorted(lines, bounds[:-1], side="right") - 1
 
 
-def batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    """Yield documents in batches of about half a million characters."""
+def batches(documents: Iterable[Document], least_characters: int = BLOCK_CHARACTERS) -> Iterator[list[Document]]:
+    """Yield documents in batches of so many characters, the last one of fewer."""
     batch: list[Document] = []
     characters = 0
     for document in documents:
         batch.append(document)
         characters += len(document.text)
-        if characters >= _BLOCK_CHARACTERS:
+        if characters >= least_characters:
             yield batch
             batch, characters = [], 0
     if batch:
