@@ -88,7 +88,7 @@ def _build_new(options: argparse.Namespace, target: Target, storage: Storage) ->
     _say_inputs(inputs)
     unit_bytes = options.unit_size or default_unit_bytes(inputs.total_bytes)
     begun = time.perf_counter()
-    engine = _engine(options)
+    engine = _engine(options, asked, inputs)
     try:
         started_s = time.perf_counter() - begun
         files, scans = builder.scan(inputs, unit_bytes, engine, settings, work)
@@ -98,9 +98,9 @@ def _build_new(options: argparse.Namespace, target: Target, storage: Storage) ->
         _say_engine(engine, scans, unit_bytes)
         context = _deduplicate(options, files, scans, recipe, work, engine)
         built = builder.build(storage, files, scans, recipe, tokenizer, engine, work_folder=work, context=context)
+        elapsed_s = time.perf_counter() - begun - started_s  # starting and stopping workers is no part of it
     finally:
         engine.close()
-    elapsed_s = time.perf_counter() - begun - started_s
     return _report(storage, built, elapsed_s, {})
 
 
@@ -146,7 +146,7 @@ def _append(options: argparse.Namespace, given: frozenset[str], target: Target, 
     inputs = find_inputs(find_corpus(recipe.corpus), recipe.lang, options.input, work, None, settings)
     _say_inputs(inputs)
     begun = time.perf_counter()
-    engine = _engine(options)
+    engine = _engine(options, recipe, inputs)
     try:
         started_s = time.perf_counter() - begun
         found, scans = builder.scan(inputs, recipe.unit_bytes, engine, settings, work)
@@ -163,9 +163,10 @@ def _append(options: argparse.Namespace, given: frozenset[str], target: Target, 
         built = builder.build(
             storage, [file for file, _ in fresh], new_scans, recipe, tokenizer, engine, work_folder=work, base=base
         )  # fmt: skip
+        elapsed_s = time.perf_counter() - begun - started_s
     finally:
         engine.close()
-    return _report(storage, built, time.perf_counter() - begun - started_s, files)
+    return _report(storage, built, elapsed_s, files)
 
 
 def _check_decontamination(base: Manifest, options: argparse.Namespace) -> None:
@@ -208,16 +209,17 @@ def _check_agreement(
         append.check_tokenizer(base, asked_for.hash, storage.where)
 
 
-def _engine(options: argparse.Namespace) -> Engine:
+def _engine(options: argparse.Namespace, recipe: Recipe, inputs: FoundInputs) -> Engine:
+    from pipeline.unit_task import prepare_worker
+
+    prepare = partial(prepare_worker, recipe.segmenter if any(file.lang == "zh" for file in inputs.files) else None)
     if options.engine == "local":
         from pipeline.local_engine import LocalEngine
 
-        return LocalEngine()
+        return LocalEngine(prepare)
     from pipeline.ray_engine import RayEngine
 
-    return RayEngine(
-        workers=options.workers, address=options.ray_address, worker_memory=options.worker_memory, modules=("pipeline.unit_task",)
-    )
+    return RayEngine(workers=options.workers, address=options.ray_address, worker_memory=options.worker_memory, prepare=prepare)
 
 
 def _train(

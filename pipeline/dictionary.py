@@ -17,8 +17,8 @@ Cost: about 45 ns a character, and 25 MB of tables built in half a second.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
+from itertools import compress
 from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,33 +40,30 @@ Weights = NDArray[np.float64]
 
 
 class Dictionary:
-    """Words and frequencies in jieba's format (``word frequency tag`` a line); `sha256` is over the file.
+    """Words and frequencies in jieba's format (``word frequency tag`` a line).
 
     `added`: frequencies of a user's words, instead of or beside those of the file; `total`: the sum of all frequencies then.
     """
 
     def __init__(self, path: Path, *, added: Mapping[str, int] | None = None, total: int | None = None) -> None:
         data = path.read_bytes()
-        self.sha256 = hashlib.sha256(data).hexdigest()
         fields = data.decode("utf-8").split()
         rows = data.count(b"\n") + (not data.endswith(b"\n"))
         if len(fields) != 3 * rows:
             raise FormatError("not a jieba dictionary", where=path, expected="'word frequency tag' in every row")
         # As jieba: the last of two equal words counts, the total counts both.
-        frequencies = dict(zip(fields[0::3], map(int, fields[1::3]), strict=True))
-        frequencies.update(added or {})
-        self._log_total = log(sum(map(int, fields[1::3])) if total is None else total)
-        words = [
-            word for word, frequency in frequencies.items() if frequency > 0 and min(word) >= "\u4e00" and max(word) <= "\u9fd5"
-        ]
-        logs = {frequency: log(frequency) - self._log_total for frequency in set(frequencies.values()) if frequency > 0}
-        weights = np.array([logs[frequencies[word]] for word in words])
-        lengths = np.array([len(word) for word in words])
+        counts = list(map(int, fields[1::3]))
+        log_total = log(sum(counts) if total is None else total)
+        frequency_of = dict(zip(fields[0::3], counts, strict=True))
+        frequency_of.update(added or {})
+        code, lengths, frequencies = _han_words(frequency_of)
+        # By Python's own logarithm: numpy's may differ in the last bit.
+        logs = {frequency: log(frequency) - log_total for frequency in set(frequencies)}
+        weights = np.fromiter(map(logs.__getitem__, frequencies), np.float64, len(frequencies))
 
-        self._single = np.full(1 << 16, log(1) - self._log_total)
+        self._single = np.full(1 << 16, log(1) - log_total)
         self._is_unknown = np.zeros(1 << 16, np.bool_)
         self._is_unknown[FIRST_HAN : LAST_HAN + 1] = True
-        code = np.frombuffer("".join(words).encode("utf-16-le"), np.uint16)
         begins = np.cumsum(lengths) - lengths
         alone = code[begins[lengths == 1]]
         self._single[alone], self._is_unknown[alone] = weights[lengths == 1], False
@@ -204,6 +201,15 @@ class _PrefixTable:
             pending = pending[good < (present != 0)]
         found = np.flatnonzero(hit)
         return found, slots[found]
+
+
+def _han_words(frequency_of: Mapping[str, int]) -> tuple[Codes, Indices, list[int]]:
+    """Return the characters, lengths and frequencies of the words that can stand in a run, in order."""
+    code = np.frombuffer("".join(frequency_of).encode("utf-32-le"), np.uint32)
+    lengths = np.fromiter(map(len, frequency_of), np.int64, len(frequency_of))
+    kept = np.fromiter((frequency > 0 for frequency in frequency_of.values()), np.bool_, len(frequency_of))
+    kept &= np.logical_and.reduceat((code >= FIRST_HAN) & (code <= LAST_HAN), np.cumsum(lengths) - lengths)
+    return code[np.repeat(kept, lengths)].astype(np.uint16), lengths[kept], list(compress(frequency_of.values(), kept))
 
 
 def _first_part(code: Codes) -> NDArray[np.uint32]:

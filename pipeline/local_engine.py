@@ -30,10 +30,14 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """See the module docstring."""
+    """See the module docstring. `prepare` loads what tasks will need, before the first run."""
 
     description = "in this process"
     retries = 0
+
+    def __init__(self, prepare: Callable[[], None] | None = None) -> None:
+        if prepare is not None:
+            prepare()
 
     def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         function = make()

@@ -11,10 +11,9 @@ it send anything elsewhere.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,19 +40,19 @@ class RayEngine:
     """See the module docstring. Ports are bound to loopback unless `address` names a cluster.
 
     workers: how many, None for one a core; worker_memory: bytes that each is promised, by which ray places them;
-    modules: what workers import when they start.
+    prepare: called in each worker when it starts, to load what tasks will need.
     """
 
     def __init__(
         self, *, workers: int | None = None, address: str | None = None, worker_memory: int = DEFAULT_WORKER_MEMORY_BYTES,
-        modules: Sequence[str] = (),
+        prepare: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self._ray: Any = ray
-        self._memory, self._modules = worker_memory, tuple(modules)
+        self._memory, self._prepare = worker_memory, prepare
         self._idle: list[Any] = []
         self._runs = count()
         self.retries = 0
@@ -77,7 +76,7 @@ class RayEngine:
         self._ray.wait([worker.started.remote() for worker in self._idle], num_returns=self.workers, timeout=_START_TIMEOUT_S)
 
     def _new_worker(self) -> Any:
-        return self._ray.remote(num_cpus=1, memory=self._memory)(_Worker).remote(self._modules)
+        return self._ray.remote(num_cpus=1, memory=self._memory)(_Worker).remote(self._prepare)
 
     def _places(self, workers: int | None, address: str) -> int:
         """Return how many of the workers asked for find a place: one that never starts would hold its task for ever."""
@@ -143,9 +142,9 @@ class RayEngine:
 class _Worker:
     """A process of its own; makes the function of a run when its first task comes: a failure there is a task's failure."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        for module in modules:
-            importlib.import_module(module)
+    def __init__(self, prepare: Callable[[], None] | None) -> None:
+        if prepare is not None:
+            prepare()
         self._run = -1
         self._function: Callable[[Any], Any] | None = None
 

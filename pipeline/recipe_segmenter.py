@@ -40,5 +40,10 @@ def segmenter_of(identity: Mapping[str, Any], work_folder: Path | None) -> Segme
     return make_segmenter(name, hmm=hmm, user_dictionary=path)
 
 
+def has_user_dictionary(identity: Mapping[str, Any]) -> bool:
+    """Return whether a user's words are part of the segmenter that a recipe describes."""
+    return _HASH in identity
+
+
 def _copy(work_folder: Path, sha256: str) -> Path:
     return work_folder / f"user-dictionary-{sha256[:16]}.txt"

@@ -21,7 +21,7 @@ from typing import Any
 from pipeline.recipe import Recipe
 from pipeline.unit import UnitReport
 from pipeline.units import Unit
-from shards.canonical import canonical_json, fingerprint, parse_json_object, pretty_json
+from shards.canonical import canonical_json, fingerprint, parse_json_object
 from shards.errors import FormatError, NotFoundError, StorageError
 from shards.manifest import Manifest, shard_name
 from shards.storage import Storage
@@ -99,7 +99,7 @@ def store_report(storage: Storage, work: str, key: str, report: UnitReport) -> N
 
     Whoever finds it checks the shards it names, and can do without it: it is not worth waiting for the disk.
     """
-    value = pretty_json({"key": key, "report": report.to_json_object()})
+    value = canonical_json({"key": key, "report": report.to_json_object()})
     storage.write(f"{work}/unit-{report.index:05d}.json", value, settled=False)
 
 

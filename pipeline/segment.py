@@ -168,12 +168,12 @@ class NumpySegmenter:
     def __init__(self, *, hmm: bool = True, words: UserDictionary | None = None) -> None:
         # jieba itself says what adding the words comes to, so that the two cannot differ.
         added, total = JiebaSegmenter(hmm=False, words=words).frequencies(words) if words else ({}, None)
-        self._dictionary = Dictionary(jieba_folder() / "dict.txt", added=added, total=total) if words else _plain_dictionary()
+        self._own = Dictionary(jieba_folder() / "dict.txt", added=added, total=total) if words else None
         self._model = HiddenMarkovModel() if hmm else None
         self._identity: dict[str, str | bool] = {
             "name": "jieba-numpy",
             "version": f"1 (jieba {importlib.metadata.version('jieba')})",
-            "dictionary_sha256": self._dictionary.sha256,
+            "dictionary_sha256": _sha256(jieba_folder() / "dict.txt"),
             "dictionary": "jieba/dict.txt",
             "hmm": hmm,
         }
@@ -184,6 +184,11 @@ class NumpySegmenter:
     @property
     def identity(self) -> dict[str, str | bool]:
         return dict(self._identity)
+
+    @property
+    def _dictionary(self) -> Dictionary:
+        # Made when first used: a driver that only names its engine does without.
+        return self._own or _plain_dictionary()
 
     def word_starts(self, runs: Runs) -> NDArray[np.bool_]:
         """See `Segmenter.word_starts`."""

@@ -6,7 +6,6 @@ unit's tokens and one block of its text.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import resource
 import sys
@@ -33,6 +32,7 @@ from pipeline.stages import make_stages, run_stages
 from pipeline.stopwatch import Stopwatch
 from pipeline.text_block import TextBlock, batches
 from pipeline.units import Unit, read_unit, unit_format
+from shards.allocator import keep_freed_memory
 from shards.columns import Columns
 from shards.counter import Purpose
 from shards.manifest import HISTOGRAM_BIN_TOKENS, separators_inside, shard_name
@@ -76,7 +76,8 @@ class UnitReport:
     elapsed_s: float
 
     def to_json_object(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"shards": [dataclasses.asdict(s) for s in self.shards]}
+        # Not by `asdict`, whose deep copies of every count are what a driver would spend most of its time on.
+        return vars(self) | {"shards": [dict(vars(shard)) for shard in self.shards]}
 
     @classmethod
     def from_json_object(cls, value: dict[str, Any]) -> UnitReport:
@@ -87,6 +88,7 @@ class UnitBuilder:
     """Builds units of one recipe; holds what is costly to load (tokenizer, segmenter, caches)."""
 
     def __init__(self, recipe: Recipe, tokenizer_folder: Path, out: Path, hash8: str, work_folder: Path | None = None) -> None:
+        keep_freed_memory()
         self.recipe, self.out, self.hash8 = recipe, out, hash8
         self.tokenizer = load_tokenizer(tokenizer_folder)
         segmenter = segmenter_of(recipe.segmenter, work_folder)

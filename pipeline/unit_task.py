@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from pipeline.han_runs import runs_of
 from pipeline.recipe import Recipe
+from pipeline.recipe_segmenter import has_user_dictionary, segmenter_of
 from pipeline.unit import UnitBuilder, UnitReport
 from pipeline.units import Unit
-from shards.allocator import keep_freed_memory
 from shards.storage import Storage
+
+
+def prepare_worker(segmenter: Mapping[str, Any] | None) -> None:
+    """Load the tables of the segmenter that a recipe describes, if one is given: half a second that no unit has to wait for."""
+    if segmenter is not None and not has_user_dictionary(segmenter):
+        segmenter_of(segmenter, None).word_starts(runs_of("字"))
 
 
 class UnitTask:
     """Builds and publishes units; made once in each worker, which then holds its own copy of the tokenizer."""
 
     def __init__(self, recipe: Recipe, storage: Storage, tokenizer_folder: str, hash8: str, work_folder: Path) -> None:
-        keep_freed_memory()
         self._staging = storage.staging()
         self._builder = UnitBuilder(recipe, self._staging.fetch_folder(tokenizer_folder), self._staging.path, hash8, work_folder)
 

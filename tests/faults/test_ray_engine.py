@@ -148,7 +148,7 @@ def build_with(engine: Engine, cwd: Path, corpus: Path) -> tuple[str, dict[str, 
     """Run the command with an engine that was started before, and is not closed; return the fingerprint and the files."""
     cwd.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.build._engine", lambda _: engine)
+        patch.setattr("pipeline.build._engine", lambda *_: engine)
         patch.setattr(type(engine), "close", lambda _: None)
         report = build_text(cwd, corpus)
     assert report["figures"]["retries"] == engine.retries
