@@ -88,7 +88,7 @@ def _build_new(options: argparse.Namespace, target: Target, storage: Storage) ->
     _say_inputs(inputs)
     unit_bytes = options.unit_size or default_unit_bytes(inputs.total_bytes)
     begun = time.perf_counter()
-    engine = _engine(options, asked, inputs)
+    engine = _engine(options, asked)
     try:
         started_s = time.perf_counter() - begun
         files, scans = builder.scan(inputs, unit_bytes, engine, settings, work)
@@ -146,7 +146,7 @@ def _append(options: argparse.Namespace, given: frozenset[str], target: Target, 
     inputs = find_inputs(find_corpus(recipe.corpus), recipe.lang, options.input, work, None, settings)
     _say_inputs(inputs)
     begun = time.perf_counter()
-    engine = _engine(options, recipe, inputs)
+    engine = _engine(options, recipe)
     try:
         started_s = time.perf_counter() - begun
         found, scans = builder.scan(inputs, recipe.unit_bytes, engine, settings, work)
@@ -209,10 +209,10 @@ def _check_agreement(
         append.check_tokenizer(base, asked_for.hash, storage.where)
 
 
-def _engine(options: argparse.Namespace, recipe: Recipe, inputs: FoundInputs) -> Engine:
+def _engine(options: argparse.Namespace, recipe: Recipe) -> Engine:
     from pipeline.unit_task import prepare_worker
 
-    prepare = partial(prepare_worker, recipe.segmenter if any(file.lang == "zh" for file in inputs.files) else None)
+    prepare = partial(prepare_worker, recipe.segmenter)
     if options.engine == "local":
         from pipeline.local_engine import LocalEngine
 

@@ -6,12 +6,12 @@ Most lines need nothing; `pipeline.look_ahead` tells which may, and only those a
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate, groupby
 from typing import Any
-
-import numpy as np
 
 from pipeline.boilerplate import BOILERPLATE_LINES, BOILERPLATE_RULE
 from pipeline.clean import CLEAN_RULES, REQUIRED_RULES, TOUCHED, make_clean_text
@@ -38,7 +38,18 @@ class Clean:
         return {"name": "clean", "rules": list(self.rules)}
 
     def __call__(self, document: Document) -> Document | Shortened | Drop:
-        numbers = self._look_ahead.lines(document.text)
+        return self._clean(document, self._look_ahead.lines(document.text))
+
+    def of_many(self, documents: Sequence[Document]) -> list[Document | Shortened | Drop]:
+        """See `pipeline.stage.StageOfMany`: one look ahead serves all."""
+        numbers = self._look_ahead.lines("\n".join([document.text for document in documents]))
+        results: list[Document | Shortened | Drop] = list(documents)
+        begins = [0, *accumulate(len(document.rows) for document in documents)]
+        for i, found in groupby(numbers, lambda number: bisect_right(begins, number) - 1):
+            results[i] = self._clean(documents[i], [number - begins[i] for number in found])
+        return results
+
+    def _clean(self, document: Document, numbers: Sequence[int]) -> Document | Shortened | Drop:
         if not numbers:
             return document
         lines = document.text.split("\n")
@@ -51,15 +62,6 @@ class Clean:
             changed |= line != lines[number]
             lines[number] = line
         return keep_lines(document, lines, lost) if changed else document
-
-    def leaves_alone(self, documents: Sequence[Document]) -> list[bool]:
-        """See `pipeline.stage.Foreseeing`."""
-        alone = np.ones(len(documents), np.bool_)
-        lines = np.fromiter((len(document.rows) for document in documents), np.int64, len(documents))
-        numbers = self._look_ahead.lines("\n".join([document.text for document in documents]))
-        alone[np.searchsorted(np.cumsum(lines), numbers, side="right")] = False
-        answer: list[bool] = alone.tolist()
-        return answer
 
     def _clean_line(self, line: str) -> tuple[str, str]:
         """Return a line after all rules, and the reason why it is empty if it is."""

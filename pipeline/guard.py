@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pipeline.documents import Document, Drop, Ledger
 from pipeline.errors import StageError
-from pipeline.stage import Foreseeing
+from pipeline.stage import Shortened, StageOfMany
 from shards.errors import UsageError, WordloomError
 
 ON_ERROR = ("stop", "quarantine")
@@ -29,7 +29,7 @@ _MAX_TEXT = 300
 _PASS = (WordloomError, MemoryError, OSError)
 
 Result = TypeVar("Result")
-StageCall = Callable[[Document], "Document | Drop"]
+StageCall = Callable[[Document], "Document | Shortened | Drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +53,21 @@ class GuardedStage:
         found: dict[str, Any] = self._stage.description
         return found
 
-    def __call__(self, document: Document) -> Document | Drop:
+    def __call__(self, document: Document) -> Document | Shortened | Drop:
         return self._guard.document(self._name, document, self._stage)
 
 
-class ForeseeingGuardedStage(GuardedStage):
-    """The same of a stage that looks ahead."""
+class GuardedStageOfMany(GuardedStage):
+    """The same of a stage that takes many documents at once."""
 
-    def leaves_alone(self, documents: Sequence[Document]) -> Sequence[bool]:
-        found: Sequence[bool] = self._stage.leaves_alone(documents)
+    def of_many(self, documents: Sequence[Document]) -> Sequence[Document | Shortened | Drop]:
+        """Return the stage's results; should it fail, those of each document alone."""
+        try:
+            found: Sequence[Document | Shortened | Drop] = self._stage.of_many(documents)
+        except _PASS:
+            raise
+        except Exception:  # which of them it was comes out when each is tried alone
+            return [self(document) for document in documents]
         return found
 
 
@@ -96,9 +102,9 @@ class Guard:
 
     def stages(self, stages: Sequence[Any]) -> tuple[GuardedStage, ...]:
         """Return the stages, guarded."""
-        return tuple((ForeseeingGuardedStage if isinstance(s, Foreseeing) else GuardedStage)(s, self) for s in stages)
+        return tuple((GuardedStageOfMany if isinstance(s, StageOfMany) else GuardedStage)(s, self) for s in stages)
 
-    def document(self, stage: str, document: Document, function: StageCall) -> Document | Drop:
+    def document(self, stage: str, document: Document, function: StageCall) -> Document | Shortened | Drop:
         """Run one step on one document. Raises StageError, or returns a drop as ``quarantined``."""
         try:
             return function(document)

@@ -32,11 +32,11 @@ class Stage(Protocol):
 
 
 @runtime_checkable
-class Foreseeing(Protocol):
-    """A stage that can tell of many documents at once which it leaves as they are, for less than calling it on each."""
+class StageOfMany(Protocol):
+    """A stage that takes many documents at once for less than it takes each alone."""
 
-    def leaves_alone(self, documents: Sequence[Document]) -> Sequence[bool]:
-        """Return, for each document, whether the stage would return it as it is; a wrong no is allowed."""
+    def of_many(self, documents: Sequence[Document]) -> Sequence[Document | Shortened | Drop]:
+        """Return what the stage returns for each of the documents."""
         ...
 
 

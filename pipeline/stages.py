@@ -12,11 +12,13 @@ from pipeline.documents import Document, Drop, Ledger
 from pipeline.filter_settings import parse_filters, stages_for
 from pipeline.filters import FILTER_STAGES, make_filter
 from pipeline.simplify import Simplify, make_simplify
-from pipeline.stage import Foreseeing, Shortened, Stage
+from pipeline.stage import Shortened, Stage, StageOfMany
 from pipeline.text_block import batches
 from shards.errors import unknown_name
 
-_LOOK_AHEAD_CHARACTERS = 1 << 16
+_MANY_CHARACTERS = 1 << 16
+
+Result = Document | Shortened | Drop
 
 
 def default_stages() -> tuple[Stage, ...]:
@@ -74,8 +76,8 @@ def run_stages(documents: Iterable[Document], stages: Sequence[Stage], ledger: L
 
     A row counts as dropped when none of its lines is left, under the reason of the first of them to go.
     """
-    for document, later in _without_idle_calls(documents, stages):
-        result, lost = apply(document, later)
+    for document, first in _first_results(documents, stages):
+        result, lost = apply(first, stages[1:])
         if result is document:
             ledger.keep(document.distinct_rows)
             yield document
@@ -92,29 +94,31 @@ def run_stages(documents: Iterable[Document], stages: Sequence[Stage], ledger: L
             yield result
 
 
-def _without_idle_calls(documents: Iterable[Document], stages: Sequence[Stage]) -> Iterator[tuple[Document, Sequence[Stage]]]:
-    """Yield each document with the stages that it must go through: all but a first one that leaves it as it is."""
+def _first_results(documents: Iterable[Document], stages: Sequence[Stage]) -> Iterator[tuple[Document, Result]]:
+    """Yield each document, and what the first stage returns for it."""
     first: object = stages[0] if stages else None
-    if not isinstance(first, Foreseeing):
-        yield from ((document, stages) for document in documents)
+    if not isinstance(first, StageOfMany):
+        for document in documents:
+            yield document, stages[0](document) if stages else document
         return
-    for batch in batches(documents, _LOOK_AHEAD_CHARACTERS):
-        for document, is_left_alone in zip(batch, first.leaves_alone(batch), strict=True):
-            yield document, stages[1:] if is_left_alone else stages
+    for batch in batches(documents, _MANY_CHARACTERS):
+        yield from zip(batch, first.of_many(batch), strict=True)
 
 
-def apply(document: Document, stages: Sequence[Stage]) -> tuple[Document | Drop, list[tuple[int, str]]]:
-    """Return a document after all stages, or why it is dropped, and the (row, reason) of the lines lost on the way."""
+def apply(result: Result, stages: Sequence[Stage]) -> tuple[Document | Drop, list[tuple[int, str]]]:
+    """Return a document, or what a stage made of it, after all `stages`, or why it is dropped; and the lines lost on the way.
+
+    Those as (row, reason).
+    """
     lost: list[tuple[int, str]] = []
-    for stage in stages:
-        result = stage(document)
+    later = iter(stages)
+    while True:
         if isinstance(result, Shortened):
             lost += result.lost
             result = result.result
-        if isinstance(result, Drop):
+        if isinstance(result, Drop) or (stage := next(later, None)) is None:
             return result, lost
-        document = result
-    return document, lost
+        result = stage(result)
 
 
 def _drop_rows(rows: Sequence[int], kept: Sequence[int], lost: Sequence[tuple[int, str]], otherwise: str, ledger: Ledger) -> None:

@@ -135,6 +135,17 @@ def test_document_that_needs_nothing_is_returned_as_it_is() -> None:
     assert Clean()(given_) is given_
 
 
+LINE = LINES.map(lambda line: line.replace("\n", " ")).filter(bool)
+
+
+@given(documents=st.lists(st.lists(LINE, min_size=1, max_size=4).map(lambda lines: document(*lines)), min_size=1, max_size=6))
+def test_many_documents_at_once_come_out_as_each_alone(documents: list[Document]) -> None:
+    long = document("很长的一行，" * 500, "没有问题。")  # from some length on lines are looked up in another way
+    for given_ in (documents, [*documents, long, *documents]):
+        assert Clean().of_many(given_) == [Clean()(one) for one in given_]
+        assert Clean().of_many([long])[0] is long
+
+
 def test_lost_rows_are_counted_under_their_reason() -> None:
     ledger = Ledger()
     documents = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +34,27 @@ class Fragile:
         return document
 
 
+class FragileOfMany(Fragile):
+    """The same that takes many at once."""
+
+    def of_many(self, documents: Sequence[Document]) -> list[Document | Drop]:
+        return [self(document) for document in documents]
+
+
 def documents(count: int = 6000) -> Iterator[Document]:
     return (Document.of([f"row {row}"], range(row, row + 1)) for row in range(1, count + 1))
+
+
+@pytest.mark.parametrize("mode", ["stop", "quarantine"])
+def test_a_poison_row_among_many_is_told_from_the_rest(mode: str) -> None:
+    guard, ledger = Guard("a.txt", mode), Ledger()
+    if mode == "stop":
+        with pytest.raises(StageError, match=r"stage fragile failed on a\.txt:4711"):
+            list(run_stages(documents(), guard.stages([FragileOfMany()]), ledger))
+        return
+    kept = list(run_stages(documents(), guard.stages([FragileOfMany()]), ledger))
+    assert [d.rows[0] for d in kept] == [row for row in range(1, 6001) if row != POISON]
+    assert ledger.rejects == {"quarantined": [POISON]} and guard.report()[0]["row"] == POISON
 
 
 def test_a_poison_row_is_named_with_its_stage_and_not_tried_again() -> None:
