@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,17 @@ def rows_of_poison(corpus: Path) -> list[int]:
 
 
 def break_cleaning(patch: pytest.MonkeyPatch) -> None:
-    sound = Clean.__call__
+    """Break the stage for one document and for many at once: `run_stages` calls the latter, the guard falls back to the former."""
+    alone, of_many = Clean.__call__, Clean.of_many
 
     def fragile(self: Clean, document: Document) -> Any:
-        return sound(self, document) if POISON not in document.text else 1 // 0
+        return alone(self, document) if POISON not in document.text else 1 // 0
+
+    def fragile_of_many(self: Clean, documents: Sequence[Document]) -> Any:
+        return of_many(self, documents) if not any(POISON in document.text for document in documents) else 1 // 0
 
     patch.setattr(Clean, "__call__", fragile)
+    patch.setattr(Clean, "of_many", fragile_of_many)
 
 
 def break_encoding(patch: pytest.MonkeyPatch) -> None:
@@ -96,7 +102,7 @@ def test_set_aside_it_is_counted_and_listed(tmp_path: Path, corpus: Path, stage:
 def test_a_mended_stage_takes_the_row_back(tmp_path: Path, corpus: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         break_cleaning(patch)
-        build_text(tmp_path, corpus, "--on-error", "quarantine")
+        assert build_text(tmp_path, corpus, "--on-error", "quarantine")["figures"]["quarantined"] == 2
     assert build_text(tmp_path, corpus, "--overwrite")["figures"]["quarantined"] == 0
 
 
