@@ -57,6 +57,7 @@ def _plan(options: argparse.Namespace) -> Outcome:
     from pipeline.prediction import Workers, predict_build
     from pipeline.scan import default_unit_bytes
     from pipeline.stages import make_stages
+    from pipeline.unit_task import prepare_worker
     from pipeline.vocabulary_source import sample_bytes_per_file
 
     assert target.corpus is not None
@@ -64,6 +65,7 @@ def _plan(options: argparse.Namespace) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="wordloom-plan-") as name:
         work = Path(name)
         asked = recipe_of(options, target, work)
+        prepare_worker(asked.segmenter)
         load_s = time.perf_counter() - begun
         settings = reader_settings(options)
         # The hub hands out a corpus as a whole; a prediction is made from files that are here.

@@ -32,7 +32,7 @@ EFFICIENCY = 0.9
 # Measured on two cores (2026-11): a python process to its first line and from its last; ray and its workers, from init to
 # shutdown.
 PROCESS_SECONDS = 0.2
-RAY_SECONDS = 7.0
+RAY_SECONDS = 5.0
 _TIMED_UNITS, _MIN_TIMED_BYTES = 8, 1 << 16
 _TIMED_COMMITS = 16
 

@@ -24,6 +24,7 @@ from tests.benchmarks.four_tokenizers import four_tokenizers
 from tests.benchmarks.loading import loader, seek
 from tests.benchmarks.measure import ROOT, Figure
 from tests.benchmarks.network import network
+from tests.benchmarks.predictions import predictions
 from tests.benchmarks.steps import steps
 from tests.benchmarks.word_boundaries import word_boundaries
 
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Figure]]] = {
     "memory": memory,
     "tokenizers": four_tokenizers,
     "boundaries": word_boundaries,
+    "plan": predictions,
     "step": steps,
     "loader": loader,
     "seek": seek,
