@@ -33,6 +33,8 @@ from shards.errors import ExistsError, FormatError, NotFoundError
 from shards.manifest import MANIFEST_NAME, FileEntry, Manifest, TokenizerEntry
 from shards.storage import Storage
 
+_GROUP_BYTES, _MIN_GROUPS = 8 << 20, 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
@@ -86,20 +88,34 @@ def scan(
 ) -> tuple[tuple[InputFile, ...], tuple[FileScan, ...]]:
     """Read every input once, see `pipeline.scan`; return the files, archives replaced by their members, and their scans."""
     progress = Progress("planning", inputs.total_bytes)
-    scans: dict[int, FileScan] = {}
-    for position, found in engine.run(partial(_scanner, unit_bytes, settings, work_folder), inputs.files):
-        scans[position] = found
-        progress.add(found.size)
+    groups = _groups(inputs.files, min(_GROUP_BYTES, inputs.total_bytes // _MIN_GROUPS))
+    scans: dict[int, list[FileScan]] = {}
+    for position, of_group in engine.run(partial(_scanner, unit_bytes, settings, work_folder), groups):
+        scans[position] = of_group
+        progress.add(sum(found.size for found in of_group))
     progress.close()
-    ordered = [scans[i] for i in range(len(inputs.files))]
+    ordered = [found for position in range(len(groups)) for found in scans[position]]
     for file, found in zip(inputs.files, ordered, strict=True):
         if found.skipped:
             print(f"{file.path}: passed over {', '.join(f'{count} {kind}' for kind, count in found.skipped)}")
     return flatten(inputs.files, ordered)
 
 
-def _scanner(unit_bytes: int, settings: ReaderSettings, work_folder: Path) -> Callable[[InputFile], FileScan]:
-    return partial(scan_file, unit_bytes=unit_bytes, settings=settings, work=work_folder)
+def _groups(files: Sequence[InputFile], least_bytes: int) -> list[list[InputFile]]:
+    """Return the files, in order, in groups of at least so many bytes: handing out a small file takes as long as reading it."""
+    groups: list[list[InputFile]] = []
+    size = least_bytes
+    for file in files:
+        if size >= least_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(file)
+        size += file.size
+    return groups
+
+
+def _scanner(unit_bytes: int, settings: ReaderSettings, work_folder: Path) -> Callable[[Sequence[InputFile]], list[FileScan]]:
+    return lambda files: [scan_file(file, unit_bytes=unit_bytes, settings=settings, work=work_folder) for file in files]
 
 
 def build(
