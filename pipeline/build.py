@@ -116,7 +116,7 @@ def _deduplicate(
     settings = deduplication_settings(options.deduplicate, options.near_threshold)
     if settings is None:
         return ""
-    found = find_duplicates(make_plan(files, scans).units, recipe.stages, work, engine, settings)
+    found = find_duplicates(make_plan(files, scans).units, recipe.stages, work, engine, settings, recipe.on_error)
     print(f"duplicates: {', '.join(f'{count:,} {reason}' for reason, count in found.counts().items()) or 'none'}")
     return hash_file(work / DROP_LIST).sha256
 
@@ -225,6 +225,7 @@ def _engine(options: argparse.Namespace, recipe: Recipe) -> Engine:
 def _train(
     options: argparse.Namespace, files: Sequence[InputFile], scans: Sequence[FileScan], recipe: Recipe, work: Path
 ) -> tuple[Tokenizer, dict[str, Any]]:
+    from pipeline.guard import Guard
     from pipeline.stages import make_stages
     from pipeline.tokenizer_wordpiece import WordPieceTokenizer
     from pipeline.train_wordpiece import train_vocabulary
@@ -232,7 +233,7 @@ def _train(
 
     per_file = sample_bytes_per_file(len(files))
     print(f"training a vocabulary of {options.vocab_size:,} on up to {per_file / 1e6:.1f} MB of each file")
-    texts = sample_texts(files, scans, per_file, make_stages(recipe.stages, work))
+    texts = sample_texts(files, scans, per_file, make_stages(recipe.stages, work), partial(Guard, on_error=recipe.on_error))
     vocab = train_vocabulary(texts, options.vocab_size)
     return WordPieceTokenizer.from_vocab(vocab), {"trained": options.vocab_size, "bytes_per_file": per_file}
 

@@ -85,17 +85,19 @@ def find_duplicates(
     work_folder: Path,
     engine: Engine,
     settings: DeduplicationSettings,
+    on_error: str = "stop",
 ) -> DropList:
     """Find the duplicates among the documents of all units and commit their list as ``work_folder/duplicates.list``.
 
     units: in the order of a plan; stages: descriptions of the recipe's stages, whose output is compared. A list left by an
-    earlier run is overwritten. Raises InputError, StorageError and what the engine raises.
+    earlier run is overwritten. on_error: see `pipeline.guard`; documents set aside are compared with none. Raises InputError,
+    StorageError, StageError and what the engine raises.
     """
     folder = work_folder / "deduplication"
     remove_tree(folder)
     folder.mkdir(parents=True)
     shingling = _shingling(settings)
-    make = partial(Fingerprinter, tuple(stages), work_folder, folder, shingling)
+    make = partial(Fingerprinter, tuple(stages), work_folder, folder, shingling, on_error)
     progress = Progress("looking for duplicates", sum(unit.end - unit.begin for unit in units))
     done: list[UnitFingerprints] = []
     for position, result in engine.run(make, list(units)):

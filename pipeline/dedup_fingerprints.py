@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.documents import Document, Ledger
 from pipeline.external_sort import sort_records, write_run
+from pipeline.guard import Guard
 from pipeline.minhash import band_keys, signatures
 from pipeline.stages import apply, make_stages
 from pipeline.units import Unit, read_unit, unit_format
@@ -52,20 +53,25 @@ class Fingerprinter:
     """Writes the fingerprints of units; what a worker makes once."""
 
     def __init__(
-        self, stages: Sequence[Mapping[str, Any]], stage_folder: Path, folder: Path, shingling: Shingling | None
+        self, stages: Sequence[Mapping[str, Any]], stage_folder: Path, folder: Path, shingling: Shingling | None, on_error: str
     ) -> None:
         self._stages = make_stages(stages, stage_folder)
-        self._folder, self._shingling = folder, shingling
+        self._folder, self._shingling, self._on_error = folder, shingling, on_error
 
     def __call__(self, unit: Unit) -> UnitFingerprints:
-        """Write one unit's runs, rows and signatures. Raises InputError and StorageError."""
+        """Write one unit's runs, rows and signatures. Raises InputError, StorageError and StageError."""
+        guard = Guard(unit.path, self._on_error)
+        with guard.whole("fingerprints", unit.first_row):
+            return self._fingerprints(unit, self._documents(unit, guard))
+
+    def _fingerprints(self, unit: Unit, documents: Iterator[tuple[int, str]]) -> UnitFingerprints:
         exact: list[str] = []
         near: list[str] = []
         count = 0
         with ExitStack() as stack:
             rows = stack.enter_context(commit_stream(rows_path(self._folder, unit.index)))
             signs = stack.enter_context(commit_stream(signatures_path(self._folder, unit.index))) if self._shingling else None
-            for number, batch in enumerate(_batches(self._documents(unit))):
+            for number, batch in enumerate(_batches(documents)):
                 ids = np.arange(count, count + len(batch), dtype=np.uint64) + np.uint64(unit.index << ID_BITS)
                 rows.write(np.array([row for row, _ in batch], "<u8").tobytes())
                 hashes = np.array([_hash(text) for _, text in batch], "<u8").reshape(-1, 2)
@@ -77,14 +83,15 @@ class Fingerprinter:
                 count += len(batch)
         return UnitFingerprints(index=unit.index, documents=count, exact=tuple(exact), near=tuple(near))
 
-    def _documents(self, unit: Unit) -> Iterator[tuple[int, str]]:
+    def _documents(self, unit: Unit, guard: Guard) -> Iterator[tuple[int, str]]:
         """Yield (row of the first line before any stage, text after all) of each document that the stages let through.
 
         Documents that begin in one row have one name: they are compared as one text, and stay or go together.
         """
-        documents = unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger())
+        documents = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger()))
+        stages = guard.stages(self._stages)
         for row, group in groupby(documents, lambda document: document.rows[0]):
-            results = (apply(document, self._stages)[0] for document in group)
+            results = (apply(document, stages)[0] for document in group)
             if texts := [result.text for result in results if isinstance(result, Document)]:
                 yield row, "\n\n".join(texts)
 

@@ -72,12 +72,16 @@ class GuardedStageOfMany(GuardedStage):
 
 
 class Guard:
-    """Watches over one unit. `path` is the input file as messages name it; `quarantined` lists the first 1,000 set aside."""
+    """Watches over one unit, in the build and in every pass before it.
+
+    `path` is the input file as messages name it; `count` tells how many documents were set aside, `quarantined` lists the first
+    1,000.
+    """
 
     def __init__(self, path: str, on_error: str) -> None:
         if on_error not in ON_ERROR:
             raise UsageError("unknown answer to errors", expected=" or ".join(ON_ERROR), got=on_error)
-        self._path, self._quarantines = path, on_error == "quarantine"
+        self.path, self._quarantines, self.count = path, on_error == "quarantine", 0
         self.quarantined: list[Quarantined] = []
 
     def report(self) -> list[dict[str, Any]]:
@@ -96,7 +100,7 @@ class Guard:
             except _PASS:
                 raise
             except Exception as error:
-                raise self._error("reader", f"{self._path}, after row {last}", error) from error
+                raise self._error("reader", f"{self.path}, after row {last}", error) from error
             last = document.rows[-1]
             yield document
 
@@ -129,7 +133,7 @@ class Guard:
         except Exception as error:
             sound = [document for document in documents if self._alone(stage, document, function, ledger)]
             if len(sound) == len(documents):  # only together do they fail: nobody can be set aside
-                rows = f"{self._path}:{documents[0].rows[0]} to row {documents[-1].rows[-1]}"
+                rows = f"{self.path}:{documents[0].rows[0]} to row {documents[-1].rows[-1]}"
                 raise self._error(stage, rows, error) from error
         return self.batch(stage, sound, function, ledger) if sound else None
 
@@ -154,12 +158,13 @@ class Guard:
         except _PASS:
             raise
         except Exception as error:
-            raise self._error(stage, f"the unit that begins at {self._path}:{row}", error) from error
+            raise self._error(stage, f"the unit that begins at {self.path}:{row}", error) from error
 
     def _set_aside(self, stage: str, document: Document, error: Exception) -> None:
         if not self._quarantines:
             hint = "Take the row out, or go on without the document: --on-error quarantine"
-            raise self._error(stage, f"{self._path}:{document.rows[0]}", error, hint) from error
+            raise self._error(stage, f"{self.path}:{document.rows[0]}", error, hint) from error
+        self.count += 1
         if len(self.quarantined) < MAX_LISTED:
             self.quarantined.append(Quarantined(row=document.rows[0], stage=stage, error=describe(error)))
 

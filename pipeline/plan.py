@@ -88,6 +88,7 @@ def _plan(options: argparse.Namespace) -> Outcome:
                 options.vocab_size,
                 make_stages(recipe.stages, work),
                 sum(min(file.size, per_file) for file in inputs.files),
+                options.on_error,
             )
             tokenizer, vocabulary_s = trained.tokenizer, trained.seconds
         cores = _cores()

@@ -36,10 +36,15 @@ _SEARCH_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Bytes [begin, end) of a file that begin and end with a document. `cuts`: its units, if known by having read it."""
+    """Bytes [begin, end) of `url` that begin and end with a document, the first of them at row `first_row` of file `path`.
+
+    cuts: its units, if known by having read it.
+    """
 
     file_index: int
     url: str
+    path: str
+    first_row: int
     lang: str
     format: str
     begin: int
@@ -82,14 +87,19 @@ def find_sources(
         index = sources[-1].file_index + 1 if sources else 0
         if format is not None:
             name = format_name(format, file.format, settings.field)
-            sources.append(Source(file_index=index, url=file.url, lang=file.lang, format=name, begin=0, end=file.size, cuts=None))
+            sources.append(
+                Source(
+                    file_index=index, url=file.url, path=file.path, first_row=1, lang=file.lang, format=name, begin=0,
+                    end=file.size, cuts=None,
+                )
+            )  # fmt: skip
             continue
         scanned += 1
         for unit in make_plan([file], [scan_file(file, unit_bytes, settings, work_folder)]).units:
             sources.append(
                 Source(
-                    file_index=index + unit.file_index, url=unit.url, lang=unit.lang, format=unit.format, begin=unit.begin,
-                    end=unit.end, cuts=1,
+                    file_index=index + unit.file_index, url=unit.url, path=unit.path, first_row=unit.first_row, lang=unit.lang,
+                    format=unit.format, begin=unit.begin, end=unit.end, cuts=1,
                 )
             )  # fmt: skip
     return sources, scanned
@@ -113,12 +123,13 @@ def take_stretches(sources: Sequence[Source], sample_bytes: int, seed: int) -> l
 def _everything(sources: Sequence[Source], size: int) -> list[Stretch]:
     stretches: list[Stretch] = []
     for source in sources:
-        begin = source.begin
+        begin, row = source.begin, source.first_row
         with fsspec.open(source.url, "rb") as stream:
             while begin < source.end:
                 end = _border(stream, source, begin + size)
-                stretches.append(Stretch(units=(_unit(stream, source, begin, end, len(stretches)),)))
-                begin = end
+                data = _read(stream, begin, end)
+                stretches.append(Stretch(units=(_unit(data, source, begin, len(stretches), row),)))
+                begin, row = end, row + data.count(b"\n")
     return stretches
 
 
@@ -132,21 +143,32 @@ def _stretch(sources: Sequence[Source], at: int, position: int, size: int, numbe
             begin = _border(stream, source, position) if step == 0 else source.begin
             if begin < source.end:
                 end = _border(stream, source, begin + left)
-                units.append(_unit(stream, source, begin, end, number))
+                units.append(_unit(_read(stream, begin, end), source, begin, number))
                 left -= end - begin
         if left <= 0:
             break
     return Stretch(units=tuple(units))
 
 
-def _unit(stream: BinaryIO, source: Source, begin: int, end: int, number: int) -> Unit:
-    stream.seek(begin)
-    digest = hashlib.sha256(stream.read(end - begin)).hexdigest()
-    # The number of the first row is not known without reading all before it; it keys nothing but the draws of layouts.
+def _unit(data: bytes, source: Source, begin: int, number: int, row: int | None = None) -> Unit:
+    """Return the unit of bytes `data` from `begin` on; `row` is that of the first of them, if known.
+
+    Otherwise messages count from a row that they name: all before it would have to be read to know its number.
+    """
+    path = source.path
+    if row is None:
+        skipped = begin - source.begin
+        row = source.first_row + skipped
+        path += f" (row {row} is the one {skipped} bytes behind row {source.first_row})" if skipped else ""
     return Unit(
-        index=number, file_index=source.file_index, url=source.url, path=source.url, lang=source.lang, format=source.format,
-        begin=begin, end=end, first_row=begin + 1, sha256=digest,
+        index=number, file_index=source.file_index, url=source.url, path=path, lang=source.lang, format=source.format,
+        begin=begin, end=begin + len(data), first_row=row, sha256=hashlib.sha256(data).hexdigest(),
     )  # fmt: skip
+
+
+def _read(stream: BinaryIO, begin: int, end: int) -> bytes:
+    stream.seek(begin)
+    return stream.read(end - begin)
 
 
 def _border(stream: BinaryIO, source: Source, position: int) -> int:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.documents import Ledger
+from pipeline.guard import Guard
 from pipeline.plan_sample import Stretch
 from pipeline.stage import Stage
 from pipeline.stages import run_stages
@@ -27,6 +29,8 @@ _MIN_EXPONENT, _MAX_EXPONENT = 0.5, 1.0
 _NOTICEABLE = 0.01  # of the vocabulary
 _LEAST_SIZE = 128  # holds the special tokens and ASCII
 
+Texts = Callable[[Sequence[Stretch]], Iterator[str]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedVocabulary:
@@ -36,23 +40,26 @@ class TrainedVocabulary:
     seconds: float
 
 
-def train_on(stretches: Sequence[Stretch], size: int, stages: Sequence[Stage], build_bytes: int) -> TrainedVocabulary:
+def train_on(
+    stretches: Sequence[Stretch], size: int, stages: Sequence[Stage], build_bytes: int, on_error: str = "stop"
+) -> TrainedVocabulary:
     """Train on every other stretch as if on the `build_bytes` bytes that the build will look at.
 
-    Raises VocabularyError, EmptyCorpusError and EncodingError, as training does.
+    on_error: see `pipeline.guard`. Raises VocabularyError, EmptyCorpusError, EncodingError and StageError, as training does.
     """
+    texts = partial(_texts, stages=stages, on_error=on_error)
     half, whole = stretches[::2], stretches
     timed: list[tuple[int, float]] = []
     vocabularies: list[list[str]] = []
     for part in (half, whole):
         begun = time.perf_counter()
-        vocabularies.append(train_vocabulary(_texts(part, stages), size))
+        vocabularies.append(train_vocabulary(texts(part), size))
         timed.append((_size(part), time.perf_counter() - begun))
     vocab = vocabularies[0]
     held = [sum(map(_is_character, vocab)) for vocab in vocabularies]
-    more = _more_characters(held, stretches, stages, build_bytes)
+    more = _more_characters(held, stretches, texts, build_bytes)
     if more > _NOTICEABLE * size:
-        vocab = train_vocabulary(_texts(half, stages), max(size - more, _LEAST_SIZE + held[0]))
+        vocab = train_vocabulary(texts(half), max(size - more, _LEAST_SIZE + held[0]))
     vocab += [f"[unused-{number}]" for number in range(size - len(vocab))]  # ids are stored in a width that `size` decides
     return TrainedVocabulary(tokenizer=WordPieceTokenizer.from_vocab(vocab), seconds=extrapolate(timed[0], timed[1], build_bytes))
 
@@ -69,7 +76,7 @@ def extrapolate(part: tuple[int, float], whole: tuple[int, float], size: int) ->
     return whole[1] * math.pow(size / whole[0], exponent)
 
 
-def _more_characters(held: Sequence[int], stretches: Sequence[Stretch], stages: Sequence[Stage], build_bytes: int) -> int:
+def _more_characters(held: Sequence[int], stretches: Sequence[Stretch], texts: Texts, build_bytes: int) -> int:
     """Return how many more single characters a vocabulary of `build_bytes` bytes will hold than one of half of the sample.
 
     `held`: those of the vocabularies of half of the sample and of all of it. Where characters have filled the room they may have,
@@ -78,16 +85,16 @@ def _more_characters(held: Sequence[int], stretches: Sequence[Stretch], stages: 
     quarter, half, whole = (_size(part) for part in (stretches[::4], stretches[::2], stretches))
     if build_bytes <= half or not quarter < half < whole:
         return 0
-    few, many = (len(_characters(part, stages)) for part in (stretches[::4], stretches))
+    few, many = (len(_characters(texts(part))) for part in (stretches[::4], stretches))
     if not 0 < few <= many or not 0 < held[0] < held[1]:
         return 0
     exponent = min(math.log(many / few) / math.log(whole / quarter), math.log(held[1] / held[0]) / math.log(whole / half))
     return round(held[1] * math.pow(max(build_bytes / whole, 1.0), exponent)) - held[0]
 
 
-def _characters(stretches: Sequence[Stretch], stages: Sequence[Stage]) -> set[str]:
+def _characters(texts: Iterator[str]) -> set[str]:
     found: set[str] = set()
-    for text in _texts(stretches, stages):
+    for text in texts:
         if not text.isascii():
             found.update(text.lower())
     return {character for character in found if not character.isascii()}
@@ -102,9 +109,10 @@ def _size(stretches: Sequence[Stretch]) -> int:
     return sum(stretch.size for stretch in stretches)
 
 
-def _texts(stretches: Sequence[Stretch], stages: Sequence[Stage]) -> Iterator[str]:
+def _texts(stretches: Sequence[Stretch], stages: Sequence[Stage], on_error: str) -> Iterator[str]:
     for stretch in stretches:
         for unit in stretch.units:
-            documents = unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger())
-            for document in run_stages(documents, stages, Ledger()):
+            guard = Guard(unit.path, on_error)
+            documents = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger()))
+            for document in run_stages(documents, guard.stages(stages), Ledger()):
                 yield from document.lines

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.documents import Ledger
+from pipeline.guard import Guard
 from pipeline.inputs import InputFile
 from pipeline.scan import MIB, FileScan
 from pipeline.stage import Stage
@@ -21,9 +22,18 @@ def sample_bytes_per_file(files: int) -> int:
 
 
 def sample_texts(
-    files: Sequence[InputFile], scans: Sequence[FileScan], max_bytes: int, stages: Sequence[Stage]
-) -> Iterator[str]:  # fmt: skip
-    """Yield the lines, after `stages`, of the documents in the first `max_bytes` of each file; one cut there is left out."""
+    files: Sequence[InputFile],
+    scans: Sequence[FileScan],
+    max_bytes: int,
+    stages: Sequence[Stage],
+    guard_for: Callable[[str], Guard],
+) -> Iterator[str]:
+    """Yield the lines, after `stages`, of the documents in the first `max_bytes` of each file; one cut there is left out.
+
+    guard_for: the path of a file → who watches over a unit of it; documents that it sets aside are left out. Raises StageError.
+    """
     for unit, data in first_bytes(make_plan(files, scans), max_bytes):
-        for document in run_stages(unit_format(unit).documents(data, unit.first_row, Ledger()), stages, Ledger()):
+        guard = guard_for(unit.path)
+        documents = guard.reader(unit_format(unit).documents(data, unit.first_row, Ledger()))
+        for document in run_stages(documents, guard.stages(stages), Ledger()):
             yield from document.lines

@@ -25,7 +25,7 @@ TEXTS = [
 def test_flags() -> None:
     assert flags(build_parser()) == [
         "--cased", "--corpus", "--debug", "--encoding", "--field", "--format", "--help", "--hub-id", "--input", "--json", "--kind", "--lang",
-        "--out", "--size",
+        "--on-error", "--out", "--size",
     ]  # fmt: skip
 
 
