@@ -20,6 +20,10 @@ RATIO_FLOOR_BYTES = 16 * MIB
 MAX_DECOMPRESSED_BYTES = 1 << 40
 MAX_MEMBERS = 100_000
 MAX_NAME_CHARACTERS = 1024
+# Of a batch of an Arrow table that is compressed, or is not in a local file; others are mapped and cost nothing.
+MAX_TABLE_BATCH_BYTES = 512 * MIB
+# What is decoded of a Parquet table at once, unless one text is longer.
+TABLE_READ_BYTES = 32 * MIB
 # What tarfile holds in memory for the name and the attributes of one member.
 MAX_TAR_HEADER_BYTES = MIB
 # What zipfile holds in memory: the list of all members.

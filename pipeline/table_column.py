@@ -47,8 +47,8 @@ def choose_name(names: list[str], field: str | None, where: str) -> str:
     return wanted
 
 
-def column_texts(array: Any, *, check: bool) -> Iterator[tuple[str | None, str]]:
-    """Yield (text or None, reason or "") of a string array, one at a time.
+def column_values(array: Any, *, check: bool) -> Iterator[bytes | None]:
+    """Yield the values of a string array, one at a time, as bytes: so one that is not UTF-8 does not take the others with it.
 
     check: whether its buffers come from a file as they are. Then offsets and indices out of range raise pyarrow.ArrowInvalid
     before a value is touched.
@@ -58,7 +58,6 @@ def column_texts(array: Any, *, check: bool) -> Iterator[tuple[str | None, str]]
     indices = None
     if pa.types.is_dictionary(array.type):
         indices, array = array.indices, array.dictionary
-    # As bytes, so that one text that is not UTF-8 does not take the others with it.
     views = {"string": pa.binary(), "large_string": pa.large_binary(), "string_view": pa.binary_view()}
     array = array.view(views[str(array.type)])
     if check:
@@ -66,16 +65,7 @@ def column_texts(array: Any, *, check: bool) -> Iterator[tuple[str | None, str]]
         if indices is not None:
             pa.DictionaryArray.from_arrays(indices, array, safe=False).validate(full=True)
     if indices is None:
-        yield from (_decoded(value.as_py()) for value in array)
+        yield from (value.as_py() for value in array)
     else:
         for index in indices:
-            yield _decoded(array[index.as_py()].as_py() if index.is_valid else None)
-
-
-def _decoded(raw: bytes | None) -> tuple[str | None, str]:
-    if raw is None:
-        return None, "null"
-    try:
-        return raw.decode("utf-8"), ""
-    except UnicodeDecodeError:
-        return None, "invalid_utf8"
+            yield array[index.as_py()].as_py() if index.is_valid else None

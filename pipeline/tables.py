@@ -1,7 +1,8 @@
 """Tables as texts: one column of CSV, TSV, Parquet, Arrow and folders of `datasets`, a record at a time.
 
 Rows: in CSV and TSV the 1-based line of the file on which a record starts; else the 1-based number of the record.
-The column is `field`, else ``text``, else the only one. Memory holds one record of CSV, or some hundred of the others.
+The column is `field`, else ``text``, else the only one. Memory holds one record of CSV, or of the others up to 256 within the
+caps of `pipeline.limits`: what one file gives, of Parquet what is decoded at once, of Arrow what a batch takes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from typing import Any
 
 import fsspec
 
+from pipeline import limits
+from pipeline.arrow_messages import BROKEN, MessageCap, file_batches, stream_batches
+from pipeline.compressed import ExpansionCap
 from pipeline.delimited import read_delimited
 from pipeline.errors import InputError
-from pipeline.table_column import choose_column, column_texts, refuse_extensions
+from pipeline.table_column import choose_column, column_values, refuse_extensions
 
 TableRow = tuple[int, str | None, str]
+Values = Iterator[bytes | None]
 _BATCH_ROWS = 256
 _SHARD = re.compile(r"(.*-)?train(-\d{5}-of-\d{5})?\.arrow")
 
@@ -34,26 +39,42 @@ def read_table(url: str, kind: str, field: str | None, encoding: str = "utf-8") 
         with fsspec.open(url, "rb") as stream:
             yield from read_delimited(stream, kind, field, url, encoding)
         return
-    texts = {"parquet": _parquet, "arrow": _arrow, "datasets": _datasets}[kind](url, field)
-    for row, (text, reason) in enumerate(_readable(texts, url), 1):
-        if text is not None and (not text or text.isspace()):
-            text, reason = None, "empty"
-        yield row, text, reason
+    for row, raw in enumerate(_readable({"parquet": _parquet, "arrow": _arrow, "datasets": _datasets}[kind](url, field), url), 1):
+        yield row, *_text(raw)
 
 
-def _readable(texts: Iterator[tuple[str | None, str]], url: str) -> Iterator[tuple[str | None, str]]:
+def _text(raw: bytes | None) -> tuple[str | None, str]:
+    if raw is None:
+        return None, "null"
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None, "invalid_utf8"
+    return (None, "empty") if not text or text.isspace() else (text, "")
+
+
+def _readable(values: Values, url: str) -> Values:
     import pyarrow as pa
 
     row = 0
     try:
-        for text in texts:
+        for value in values:
             row += 1
-            yield text
-    except (pa.ArrowException, OSError, ValueError) as error:
+            yield value
+    except (pa.ArrowException, OSError, *BROKEN) as error:
         raise InputError("cannot be read", where=f"{url}:{row + 1}", got=" ".join(str(error).split())[:200]) from error
 
 
-def _parquet(url: str, field: str | None) -> Iterator[tuple[str | None, str]]:
+def _capped(values: Values, url: str, file_bytes: int) -> Values:
+    """Yield the values of one file while its bytes account for the room they take: one text can stand for many rows."""
+    size = 0
+    for row, value in enumerate(values, 1):
+        size += len(value or b"")
+        ExpansionCap(f"{url}:{row}").check(size, file_bytes)
+        yield value
+
+
+def _parquet(url: str, field: str | None) -> Values:
     import pyarrow.parquet as pq
 
     with fsspec.open(url, "rb") as stream:
@@ -61,24 +82,42 @@ def _parquet(url: str, field: str | None) -> Iterator[tuple[str | None, str]]:
         file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
         refuse_extensions(file.schema_arrow, url)
         column = choose_column(file.schema_arrow, field, url)
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[column], use_threads=False):
-            yield from column_texts(batch.column(column), check=False)
+        file_bytes = stream.seek(0, 2)
+        sizes = _chunk_bytes(file.metadata, column)
+        ExpansionCap(f"{url}:1").check(sum(sizes), file_bytes)
+        # No text is longer than the chunk it lies in, but a dictionary gives it to any number of rows.
+        rows = min(max(limits.TABLE_READ_BYTES // max([1, *sizes]), 1), _BATCH_ROWS)
+        batches = file.iter_batches(batch_size=rows, columns=[column], use_threads=False)
+        values = (value for batch in batches for value in column_values(batch.column(column), check=False))
+        yield from _capped(values, url, file_bytes)
 
 
-def _arrow(url: str, field: str | None) -> Iterator[tuple[str | None, str]]:
+def _chunk_bytes(metadata: Any, column: str) -> list[int]:
+    """Return the bytes that the column takes in each row group, decompressed."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    chunks = [group.column(index) for group in groups for index in range(metadata.num_columns)]
+    return [chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column]
+
+
+def _arrow(url: str, field: str | None) -> Values:
     import pyarrow as pa
 
     fs, path = fsspec.core.url_to_fs(url)
     local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
     # A mapped file costs memory only for what is looked at, however large its batches are.
     with pa.memory_map(path) if local else fs.open(path, "rb") as stream:
-        for batch, column in _batches(stream, field, url):
-            yield from column_texts(batch.column(column), check=True)
+        stream.seek(0, 2)
+        file_bytes = stream.tell()
+        cap = MessageCap(url, file_bytes, mapped=local)
+        batches = _batches(stream, field, url, cap)
+        values = (value for batch, column in batches for value in column_values(batch.column(column), check=True))
+        yield from _capped(values, url, file_bytes)
 
 
-def _batches(stream: Any, field: str | None, url: str) -> Iterator[tuple[Any, str]]:
+def _batches(stream: Any, field: str | None, url: str, cap: MessageCap) -> Iterator[tuple[Any, str]]:
     import pyarrow as pa
 
+    stream.seek(0)
     is_file = stream.read(6) == b"ARROW1"
     stream.seek(0)
     opened = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
@@ -87,15 +126,13 @@ def _batches(stream: Any, field: str | None, url: str) -> Iterator[tuple[Any, st
     options = pa.ipc.IpcReadOptions(included_fields=[opened.schema.get_field_index(column)], use_threads=False)
     stream.seek(0)
     if is_file:
-        file = pa.ipc.open_file(stream, options=options)
-        for index in range(file.num_record_batches):
-            yield file.get_batch(index), column
+        batches = file_batches(stream, pa.ipc.open_file(stream, options=options), cap)
     else:
-        for batch in pa.ipc.open_stream(stream, options=options):
-            yield batch, column
+        batches = stream_batches(stream, pa.ipc.open_stream(stream, options=options), cap)
+    yield from ((batch, column) for batch in batches)
 
 
-def _datasets(url: str, field: str | None) -> Iterator[tuple[str | None, str]]:
+def _datasets(url: str, field: str | None) -> Values:
     for file in dataset_files(url):
         yield from _arrow(file, field)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import delimited
+from pipeline import delimited, limits
 from pipeline.corpora import CORPORA
 from pipeline.errors import HubError, InputError
 from pipeline.hub import export_from_hub
@@ -140,17 +142,123 @@ def test_other_columns_and_extension_types_are_refused(tmp_path: Path, kind: str
         list(read_table(url, as_kind, None))
 
 
+def read_as(url: str, kind: str) -> list[tuple[int, str | None, str]]:
+    return list(read_table(url, "parquet" if kind == "parquet" else "arrow", None))
+
+
 @pytest.mark.parametrize("kind", ["parquet", "file", "stream"])
-def test_damaged_files_are_input_errors(tmp_path: Path, kind: str) -> None:
-    url = write(tmp_path / "t", kind, pa.table({"text": ["甲" * 50] * 9}))
+def test_a_file_cut_anywhere_is_an_input_error(tmp_path: Path, kind: str) -> None:
+    texts = pa.array(["甲" * 50, "乙" * 40, "丙"] * 3)
+    url = write(tmp_path / "t", kind, pa.table({"text": texts, "again": texts.dictionary_encode()}))
+    assert len(read_as(url, kind)) == 9
     data = (tmp_path / "t").read_bytes()
-    for cut in range(7, len(data) - 1, max(1, len(data) // 12)):
+    for cut in range(len(data) - 1, 8, -4):
         (tmp_path / "t").write_bytes(data[:cut])
-        try:
-            rows = list(read_table(url, "parquet" if kind == "parquet" else "arrow", None))
-        except InputError:
-            continue
-        assert kind == "stream" and len(rows) % 3 == 0  # a stream may end after any batch
+        with pytest.raises(InputError, match=r"t(:\d+)?: "):
+            read_as(url, kind)
+
+
+def test_a_stream_cut_between_batches_says_so(tmp_path: Path) -> None:
+    for legacy in (False, True):
+        table, path = pa.table({"text": ["甲" * 50] * 9}), tmp_path / "t"
+        options = pa.ipc.IpcWriteOptions(use_legacy_format=legacy)
+        ends = []
+        with path.open("wb") as file, pa.ipc.new_stream(file, table.schema, options=options) as writer:
+            for batch in table.to_batches(max_chunksize=3):
+                writer.write_batch(batch)
+                ends.append(file.tell())
+        assert len(read_as(str(path), "stream")) == 9
+        data = path.read_bytes()
+        for cut, rows in zip(ends, (3, 6, 9), strict=True):
+            path.write_bytes(data[:cut])
+            with pytest.raises(InputError, match=rf"t:{rows + 1}: is cut short.*end-of-stream marker"):
+                read_as(str(path), "stream")
+        path.write_bytes(data * 2)  # what follows the marker would be lost as silently
+        with pytest.raises(InputError, match="bytes follow the end-of-stream marker"):
+            read_as(str(path), "stream")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["parquet", "file", "stream"]),
+    st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=3),
+)
+def test_changed_bytes_give_rows_or_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list[tuple[int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("t") / "t"
+    write(path, kind, pa.table({"text": pa.array(["甲" * 50, "乙"] * 5).dictionary_encode()}))
+    data = bytearray(path.read_bytes())
+    for place, byte in changes:
+        data[place % len(data)] = byte
+    path.write_bytes(data)
+    with contextlib.suppress(InputError):
+        read_as(str(path), "parquet" if kind == "parquet" else "arrow")
+
+
+CELL = "长" * (1 << 20)  # 3 MiB
+
+
+def bomb(path: Path, kind: str) -> None:
+    """Write a table of a few kilobytes that stands for a gigabyte of text."""
+    if kind == "text of many rows in Parquet":
+        column = pa.array([CELL]).dictionary_encode()
+        column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(340, np.int32)), column.dictionary)
+        pq.write_table(pa.table({"text": column}), path, compression="zstd")
+    elif kind == "pages of Parquet":
+        pq.write_table(pa.table({"text": [CELL + str(i) for i in range(30)]}), path, compression="zstd", use_dictionary=False)
+    else:
+        if kind == "dictionary of Arrow":
+            column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(340, np.int32)), pa.array([CELL]))
+        else:
+            column = pa.array([CELL] * 30)
+        table = pa.table({"text": column})
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with (pa.ipc.new_file if "file" in kind else pa.ipc.new_stream)(str(path), table.schema, options=options) as writer:
+            writer.write_table(table)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text of many rows in Parquet",
+        "pages of Parquet",
+        "dictionary of Arrow",
+        "buffers of an Arrow file",
+        "buffers of a stream",
+    ],
+)
+def test_tables_that_expand_meet_the_caps(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t"
+    bomb(path, kind)
+    assert path.stat().st_size < 100_000
+    rows = 0
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(InputError, match=r"t:\d+: decompresses to more than 200 times its size"):
+        for _ in read_table(str(path), "parquet" if "Parquet" in kind else "arrow", None):
+            rows += 1
+    # The floor is what any small file may hold; beside it one portion is decoded.
+    assert rows <= limits.RATIO_FLOOR_BYTES // len(CELL.encode())
+    assert pa.default_memory_pool().max_memory() - before < 100 << 20
+    monkeypatch.setattr(limits, "MAX_RATIO", 1 << 20)
+    monkeypatch.setattr(limits, "MAX_DECOMPRESSED_BYTES", 10 << 20)
+    with pytest.raises(InputError, match=r"t:\d+: decompresses to more than is read of one file"):
+        read_as(str(path), "parquet" if "Parquet" in kind else "arrow")
+
+
+def test_a_batch_too_large_for_memory_is_refused_unless_it_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_TABLE_BATCH_BYTES", 10_000)
+    table, path = pa.table({"text": ["a", *("甲" * 4000 for _ in range(3))]}), tmp_path / "t"
+    for make in (pa.ipc.new_file, pa.ipc.new_stream):
+        for compression in (None, "zstd"):
+            with make(str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+                writer.write_table(table, max_chunksize=1)
+                writer.write_table(table)
+            if compression is None:
+                assert len(read_as(str(path), "arrow")) == 8
+            else:
+                with pytest.raises(InputError, match=r"t:2: a batch is larger than may be held"):
+                    read_as(str(path), "arrow")
 
 
 def test_text_that_is_not_utf8_in_arrow_is_a_dropped_row(tmp_path: Path) -> None:
@@ -183,6 +291,12 @@ def test_folders_of_datasets(tmp_path: Path) -> None:
     datasets.DatasetDict({"test": one.select([0]), "train": one}).save_to_disk(tmp_path / "both")
     for name in ("one", "both"):
         assert list(read_table(str(tmp_path / name), "datasets", None)) == [(1, "甲", ""), (2, None, "null"), (3, "乙", "")]
+    shard = tmp_path / "one" / "data-00001-of-00002.arrow"
+    data = shard.read_bytes()
+    shard.write_bytes(data.removesuffix(b"\xff\xff\xff\xff\0\0\0\0"))
+    assert shard.stat().st_size == len(data) - 8
+    with pytest.raises(InputError, match=r"data-00001-of-00002\.arrow:2: is cut short"):
+        list(read_table(str(tmp_path / "one"), "datasets", None))
     state = tmp_path / "one" / "state.json"
     state.write_text(json.dumps({"_data_files": [{"filename": "../both/train/data-00000-of-00001.arrow"}]}))
     with pytest.raises(InputError, match="outside of its folder"):
