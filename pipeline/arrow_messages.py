@@ -56,9 +56,12 @@ class MessageCap:
             ExpansionCap(f"{self._url}:{row}").check(message.held_bytes, self._file_bytes)
             if message.held_bytes > limits.MAX_TABLE_BATCH_BYTES:
                 raise InputError(
-                    "a batch is larger than may be held in memory", where=f"{self._url}:{row}",
-                    got=f"{message.held_bytes:,} bytes", expected=f"at most {limits.MAX_TABLE_BATCH_BYTES:,}", hint="Write it in smaller batches",
-                )  # fmt: skip
+                    "a batch is larger than may be held in memory",
+                    where=f"{self._url}:{row}",
+                    got=f"{message.held_bytes:,} bytes",
+                    expected=f"at most {limits.MAX_TABLE_BATCH_BYTES:,}",
+                    hint="Write it in smaller batches",
+                )
         return message
 
 
