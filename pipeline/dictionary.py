@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.han_runs import SPACE
 from shards.errors import FormatError
 
 FIRST_HAN, LAST_HAN = 0x4E00, 0x9FD5
@@ -112,7 +113,7 @@ class Dictionary:
     def _find_words(self, code: Codes) -> _Words:
         short = self._rows.take(code, axis=0)
         long: list[tuple[int, Indices, Weights]] = []
-        padded = np.append(code, code.dtype.type(0))  # a prefix is looked up with the character after it
+        padded = np.append(code, np.uint16(SPACE))  # a prefix is looked up with the character after it
         at: Indices = np.arange(0)
         slots: Indices = np.arange(0)
         for length, level in enumerate(self._levels, start=2):
@@ -253,14 +254,14 @@ def _mark_runs(flags: NDArray[np.bool_], begins: Indices, ends: Indices, words: 
     counts = len(lengths) - np.searchsorted(lengths[::-1], np.arange(1, longest + 1), side="left")
     # The characters of all runs in the order in which the steps come to them: those of step k from offsets[k] on.
     offsets = np.concatenate([[0], np.cumsum(counts)])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
 
     long: list[tuple[int, Indices, Weights, Indices]] = []
     for length, at, weights in words.long:
         run = np.searchsorted(begins, at, side="right") - 1
         inside = (run >= 0) & (at < ends.take(run))  # not in one of the long runs
         at, weights, run = at[inside], weights[inside], run[inside]
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
         place = offsets[ends[run] - 1 - at] + rank[run]
         by_place = np.argsort(place, kind="stable")
         place = place[by_place]
