@@ -109,9 +109,10 @@ def add_cleaning(parser: Parser) -> None:
 def _add_engine(parser: Parser) -> None:
     add = parser.add_argument_group("engine").add_argument
     add("--engine", choices=ENGINES, default="ray", help="ray: one process a worker; local: in this process")
-    add("--workers", type=int, help="worker processes; default: one a core (ray), 1 (local)")
+    add("--workers", type=int, help="worker processes; default (ray): one a core, as far as --worker-memory lasts; local: 1")
     add("--ray-address", metavar="ADDRESS", help="a ray cluster to work on, as in HOST:6379; default: this machine alone")
-    add("--worker-memory", type=int, default=DEFAULT_WORKER_MEMORY_BYTES, metavar="BYTES", help="memory promised to a worker")
+    add("--worker-memory", type=int, default=DEFAULT_WORKER_MEMORY_BYTES, metavar="BYTES",
+        help="memory promised to a worker, 1 GiB by default: decides how many fit on this machine or a node")  # fmt: skip
 
 
 def given_options(argv: Sequence[str]) -> frozenset[str]:

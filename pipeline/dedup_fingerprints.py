@@ -88,7 +88,7 @@ class Fingerprinter:
 
         Documents that begin in one row have one name: they are compared as one text, and stay or go together.
         """
-        documents = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger()))
+        documents = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger()), unit.first_row)
         stages = guard.stages(self._stages)
         for row, group in groupby(documents, lambda document: document.rows[0]):
             results = (apply(document, stages)[0] for document in group)

@@ -5,7 +5,7 @@ fault: those pass. Anything else is a mistake in a stage that one document bring
 ``file:row`` and never tried again; with ``--on-error quarantine`` the document is set aside, counted and listed, and the rest
 goes on. What happens depends on the document alone, so that a rebuild gives the same bytes.
 
-How a unit uses it: ``guard.reader(documents)`` around the reader, ``run_stages(…, guard.stages(stages), …)``,
+How a unit uses it: ``guard.reader(documents, first_row)`` around the reader, ``run_stages(…, guard.stages(stages), …)``,
 ``guard.batch("encode", documents, function, ledger)`` for steps on many documents, ``guard.whole("lay_out", row)`` for steps in
 which documents can no longer be told apart.
 """
@@ -88,9 +88,12 @@ class Guard:
         """Return what was set aside, for the unit's report."""
         return [asdict(entry) for entry in self.quarantined]
 
-    def reader(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield from a reader. Raises StageError when it fails: after that it cannot go on, so nothing is set aside."""
-        last = 0
+    def reader(self, documents: Iterable[Document], first_row: int = 1) -> Iterator[Document]:
+        """Yield from a reader that begins at `first_row`.
+
+        Raises StageError when it fails: after that it cannot go on, so nothing is set aside.
+        """
+        last = first_row - 1
         iterator = iter(documents)
         while True:
             try:

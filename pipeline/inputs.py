@@ -27,6 +27,9 @@ class InputFile:
     lang: str
     format: str
 
+    def __str__(self) -> str:
+        return self.path
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundInputs:

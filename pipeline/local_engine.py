@@ -23,7 +23,7 @@ class Engine(Protocol):
     def run(self, make: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         """Run the function that `make` returns (made once in each worker) on every task.
 
-        Tasks are taken one by one, when they start."""
+        Tasks are taken one by one, when they start; ``str`` of one is its name in errors."""
         ...
 
     def close(self) -> None: ...

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.build_options import ENGINES, add_cleaning, add_input, add_recipe, check_options
+from pipeline.build_options import DEFAULT_WORKER_MEMORY_BYTES, ENGINES, add_cleaning, add_input, add_recipe, check_options
 from pipeline.build_options import build_parser as build_parser_of_build
 from shards.cli import Outcome, new_parser, run
 from shards.errors import UsageError
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_cleaning(parser)
     add = parser.add_argument_group("engine").add_argument
     add("--engine", choices=ENGINES, default="ray", help="ray: one process a worker; local: in one process")
-    add("--workers", type=int, help="worker processes of the build; default: one a core (ray), 1 (local)")
+    add("--workers", type=int, help="worker processes of the build; default: one a core that has a GiB (ray), 1 (local)")
     add("--sample-bytes", type=int, default=DEFAULT_SAMPLE_BYTES, metavar="BYTES", help="how much of the input to build")
     return parser
 
@@ -52,6 +52,7 @@ def _plan(options: argparse.Namespace) -> Outcome:
     from pipeline.build_recipe import reader_settings, recipe_of
     from pipeline.extend_tokenizer import load_extended
     from pipeline.inputs import find_inputs
+    from pipeline.machine import cores, default_workers
     from pipeline.plan_sample import find_sources, take_stretches
     from pipeline.plan_vocabulary import train_on
     from pipeline.prediction import Workers, predict_build
@@ -91,10 +92,8 @@ def _plan(options: argparse.Namespace) -> Outcome:
                 options.on_error,
             )
             tokenizer, vocabulary_s = trained.tokenizer, trained.seconds
-        cores = _cores()
-        workers = Workers(
-            count=1 if options.engine == "local" else options.workers or cores, ray=options.engine == "ray", cores=cores
-        )
+        count = 1 if options.engine == "local" else options.workers or default_workers(DEFAULT_WORKER_MEMORY_BYTES)
+        workers = Workers(count=count, ray=options.engine == "ray", cores=cores())
         found = predict_build(
             sources, stretches, recipe, tokenizer, Path(name), workers, load_s=load_s, vocabulary_s=vocabulary_s
         )
@@ -110,12 +109,6 @@ def _plan(options: argparse.Namespace) -> Outcome:
             "elapsed_s": round(time.perf_counter() - begun, 3),
         }
     )
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(found: Prediction, workers: int) -> list[str]:

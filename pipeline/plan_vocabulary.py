@@ -113,6 +113,6 @@ def _texts(stretches: Sequence[Stretch], stages: Sequence[Stage], on_error: str)
     for stretch in stretches:
         for unit in stretch.units:
             guard = Guard(unit.path, on_error)
-            documents = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger()))
+            documents = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, Ledger()), unit.first_row)
             for document in run_stages(documents, guard.stages(stages), Ledger()):
                 yield from document.lines

@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 from typing import Any, NamedTuple, TypeVar
 
+from pipeline.build_options import DEFAULT_WORKER_MEMORY_BYTES
 from pipeline.errors import EngineError
+from pipeline.machine import default_workers
 from shards import __version__
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 MAX_ATTEMPTS = 4
-DEFAULT_WORKER_MEMORY_BYTES = 1 << 30
 # Workers that are not there by then start while the first tasks wait for them.
 _START_TIMEOUT_S = 30.0
 
@@ -39,7 +40,8 @@ class _Running(NamedTuple):
 class RayEngine:
     """See the module docstring. Ports are bound to loopback unless `address` names a cluster.
 
-    workers: how many, None for one a core; worker_memory: bytes that each is promised, by which ray places them;
+    workers: how many; None for as many as a cluster has room for, or `default_workers` of this machine. worker_memory: bytes that
+    each is promised, by which ray places them on a cluster; workers that are asked for find their place on one machine anyway.
     prepare: called in each worker when it starts, to load what tasks will need.
     """
 
@@ -60,7 +62,7 @@ class RayEngine:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
-                workers = workers or cores()
+                workers = workers or default_workers(worker_memory)
                 # What ray may give away is set to what the workers ask for: on one machine they always fit.
                 ray.init(
                     address="local", num_cpus=workers, _memory=workers * worker_memory, include_dashboard=False,
@@ -123,7 +125,7 @@ class RayEngine:
     def _check_attempts(self, lost: _Running, error: Exception) -> None:
         if lost.attempt >= MAX_ATTEMPTS:
             raise EngineError(
-                f"workers died {MAX_ATTEMPTS} times on task {lost.position}", got=str(error).strip().splitlines()[0],
+                f"workers died {MAX_ATTEMPTS} times on {lost.task}", got=str(error).strip().splitlines()[0],
                 hint="Is there enough memory? Try fewer --workers",
             ) from error  # fmt: skip
         self.retries += 1
@@ -167,8 +169,3 @@ def check_version(expected: str) -> None:
             "a node has another version of wordloom", where=os.uname().nodename, expected=expected, got=__version__,
             hint="Install the same one everywhere",
         )  # fmt: skip
-
-
-def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

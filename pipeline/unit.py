@@ -106,7 +106,7 @@ class UnitBuilder:
         guard = Guard(unit.path, self.recipe.on_error)
         unknown: Counter[str] = Counter()
         with watch.measure("read"):
-            read = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, ledger))
+            read = guard.reader(unit_format(unit).documents(read_unit(unit), unit.first_row, ledger), unit.first_row)
         stages = self.stages if self.duplicates is None else (Listed(self.duplicates, unit.file_index), *self.stages)
         documents = watch.each("clean", run_stages(watch.each("read", read), guard.stages(stages), ledger))
         parts: dict[str, list[SentenceStream]] = {"train": [], "heldout": []}

@@ -40,6 +40,9 @@ class Unit:
     first_row: int
     sha256: str
 
+    def __str__(self) -> str:
+        return f"{self.path}, the {self.end - self.begin:,} bytes that begin with row {self.first_row}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

@@ -34,6 +34,6 @@ def sample_texts(
     """
     for unit, data in first_bytes(make_plan(files, scans), max_bytes):
         guard = guard_for(unit.path)
-        documents = guard.reader(unit_format(unit).documents(data, unit.first_row, Ledger()))
+        documents = guard.reader(unit_format(unit).documents(data, unit.first_row, Ledger()), unit.first_row)
         for document in run_stages(documents, guard.stages(stages), Ledger()):
             yield from document.lines

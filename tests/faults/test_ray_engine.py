@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,11 +18,17 @@ import pytest
 
 from pipeline.errors import EngineError, InputError, StageError
 from pipeline.guard import Guard
+from pipeline.inputs import InputFile
 from pipeline.local_engine import Engine, LocalEngine
+from pipeline.machine import default_workers
 from pipeline.ray_engine import MAX_ATTEMPTS, RayEngine, check_version
-from tests.helpers.builds import OPTIONS, build_text, data_files, write_corpus
+from pipeline.units import Unit
+from shards.manifest import Manifest
+from tests.helpers.builds import OPTIONS, build, build_text, data_files, write_corpus
 from tests.helpers.commands import ROOT, run
+from tests.helpers.poison import add_poison, rows_of_poison, with_broken_cleaning
 from tests.helpers.processes import killed_workers
+from tests.helpers.units_of import write_units
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +58,10 @@ def squares() -> Callable[[int], int]:
     return square
 
 
-def failing(error: Exception | None) -> Callable[[int], int]:
+def failing(error: Exception) -> Callable[[int], int]:
     def fail(number: int) -> int:
         if number == 3:
-            if error is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            else:
-                raise error
+            raise error
         return number
 
     return fail
@@ -89,9 +93,24 @@ def test_an_error_of_a_task_comes_back_as_it_was_raised(engine: RayEngine) -> No
     assert engine.retries == 0
 
 
-def test_a_task_that_kills_every_worker_ends_the_build(engine: RayEngine) -> None:
-    with pytest.raises(EngineError, match=f"workers died {MAX_ATTEMPTS} times on task 3"):
-        list(engine.run(partial(failing, None), range(6)))
+def deadly() -> Callable[[Unit], str]:
+    """Work on units, of which the one that begins with row 21 kills who touches it."""
+
+    def work(unit: Unit) -> str:
+        if unit.first_row == 21:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return str(unit)
+
+    return work
+
+
+def test_a_task_that_kills_every_worker_ends_the_build_and_is_named(tmp_path: Path, engine: RayEngine) -> None:
+    units = write_units(tmp_path, [["一二三四"] * 40], 10)
+    assert str(InputFile(url="/a/b.txt", path="b.txt", size=1, lang="zh", format="auto")) == "b.txt", "what is scanned"
+    with pytest.raises(
+        EngineError, match=rf"workers died {MAX_ATTEMPTS} times on input-0\.jsonl, the 250 bytes .* row 21 \(got "
+    ):
+        list(engine.run(deadly, units))
     assert engine.retries == MAX_ATTEMPTS - 1
 
 
@@ -100,6 +119,12 @@ def test_nothing_is_lost_or_doubled_when_workers_are_killed(engine: RayEngine) -
         found = list(engine.run(squares, range(120)))
     assert sorted(found) == [(n, n * n) for n in range(120)]
     assert killed and engine.retries >= 1
+
+
+def test_workers_by_default_are_those_that_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.machine.cores", lambda: 8)
+    monkeypatch.setattr("pipeline.machine.memory_bytes", lambda: 5 << 30)
+    assert [default_workers(memory) for memory in (64 << 20, 1 << 30, 2 << 30, 5 << 30, 64 << 30)] == [8, 5, 2, 1, 1]
 
 
 def test_a_node_of_another_version_is_refused() -> None:
@@ -144,15 +169,61 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"), files=5, bytes_each=12_000)
 
 
-def build_with(engine: Engine, cwd: Path, corpus: Path) -> tuple[str, dict[str, bytes]]:
-    """Run the command with an engine that was started before, and is not closed; return the fingerprint and the files."""
-    cwd.mkdir()
+@contextmanager
+def instead(engine: Engine) -> Iterator[None]:
+    """Have commands use an engine that was started before, and not close it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.build._engine", lambda *_: engine)
         patch.setattr(type(engine), "close", lambda _: None)
+        yield
+
+
+def build_with(engine: Engine, cwd: Path, corpus: Path) -> tuple[str, dict[str, bytes]]:
+    """Run the command with an engine; return the fingerprint and the files."""
+    cwd.mkdir()
+    with instead(engine):
         report = build_text(cwd, corpus)
     assert report["figures"]["retries"] == engine.retries
     return report["fingerprint"], data_files(cwd)
+
+
+class Meddled:
+    """An engine of which `wrap` makes the functions: (how a function is made) → the function that workers call instead."""
+
+    def __init__(self, engine: Engine, wrap: Callable[[Callable[[], Callable[[Any], Any]]], Callable[[Any], Any]]) -> None:
+        self._engine, self._wrap, self.description = engine, wrap, engine.description
+
+    @property
+    def retries(self) -> int:
+        return self._engine.retries
+
+    def run(self, make: Callable[[], Callable[[Any], Any]], tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        return self._engine.run(partial(self._wrap, make), tasks)
+
+    def close(self) -> None:
+        """It is another's."""
+
+
+def dying_twice(folder: Path, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Make a function whose process dies in the middle of one unit, and behind another before it reports; each once."""
+    function = make()
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work(task: Any) -> Any:
+        died = folder / f"{task.index if isinstance(task, Unit) else task}"
+        if not isinstance(task, Unit) or task.index not in (1, 7) or died.exists():
+            return function(task)
+        died.touch()
+        with pytest.MonkeyPatch.context() as patch:
+            if task.index == 1:
+                patch.setattr("pipeline.unit.write_shard", die)
+            result = function(task)
+        die()
+        return result
+
+    return work
 
 
 def test_any_number_of_workers_makes_the_same_bytes_even_when_some_are_killed(
@@ -161,11 +232,38 @@ def test_any_number_of_workers_makes_the_same_bytes_even_when_some_are_killed(
     expected = build_with(LocalEngine(), tmp_path / "local", corpus)
     assert len(expected[1]) > 15
     for workers in (1, 2, 5):
-        engine.workers = workers
+        engine.workers, engine.retries = workers, 0
         assert build_with(engine, tmp_path / f"{workers}", corpus) == expected
+        (marks := tmp_path / f"{workers}-died").mkdir()
+        meddled = Meddled(engine, partial(dying_twice, marks))
+        assert build_with(meddled, tmp_path / f"{workers}-killed", corpus) == expected
+        assert engine.retries == 2 == len(list(marks.iterdir()))
     with killed_workers(os.getpid(), kills=2, every_s=0.4) as killed:
         assert build_with(engine, tmp_path / "killed", corpus) == expected
     assert killed
+
+
+@pytest.mark.parametrize("deduplicate", ["none", "near"])
+def test_a_build_with_a_poison_row_ends_alike_with_either_engine(tmp_path: Path, engine: RayEngine, deduplicate: str) -> None:
+    corpus = write_corpus(tmp_path / "corpus", files=2)
+    add_poison(corpus / "text/1.txt")
+    rows = rows_of_poison(corpus / "text/1.txt")
+    given = ("--corpus", "text", "--name", "set", "--input", str(corpus / "text"), "--tokenizer", str(corpus / "vocab.txt"))
+    ended: dict[str, list[Any]] = {"local": [], "ray": []}
+    for name, worker in {"local": LocalEngine(), "ray": engine}.items():
+        (cwd := tmp_path / name).mkdir()
+        with instead(Meddled(worker, with_broken_cleaning)):
+            code, stopped = build(cwd, *given, *OPTIONS, "--deduplicate", deduplicate)
+            assert code == StageError.exit_code and not list(cwd.rglob("manifest.json"))
+            aside = build_text(cwd, corpus, "--deduplicate", deduplicate, "--on-error", "quarantine")
+        manifest = Manifest.read(cwd / "shards/set")
+        figures = {key: aside["figures"][key] for key in ("dropped", "rows_dropped", "documents_read", "documents_kept")}
+        ended[name] = [stopped["error"], aside["fingerprint"], figures, manifest.made["quarantine"], data_files(cwd)]
+    assert ended["ray"] == ended["local"]
+    assert f"stage clean failed on 1.txt:{rows[0]} (got ZeroDivisionError" in ended["ray"][0]
+    assert ended["ray"][2]["dropped"] == {"quarantined": 2} and [q["where"] for q in ended["ray"][3]] == [
+        f"1.txt:{r}" for r in rows
+    ]
 
 
 def command(corpus: Path, *more: str) -> list[str]:

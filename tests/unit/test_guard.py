@@ -146,6 +146,8 @@ def test_a_reader_or_a_layout_that_fails_stops_in_either_mode() -> None:
         guard = Guard("a.txt", mode)
         with pytest.raises(StageError, match=r"stage reader failed on a\.txt, after row 1 "):
             list(guard.reader(broken()))
+        with pytest.raises(StageError, match=r"stage reader failed on a\.txt, after row 499 "):
+            list(guard.reader((1 // 0 for _ in "a"), 500))  # type: ignore[misc]
         with (
             pytest.raises(StageError, match=r"stage lay_out failed on the unit that begins at a\.txt:9"),
             guard.whole("lay_out", 9),
