@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.build import main
+from pipeline.errors import CorpusError
 from pipeline.inspect import main as inspect
 from shards import durable
 from shards.errors import ExistsError, IntegrityError, LockedError, NotFoundError, StorageError, UsageError
@@ -23,7 +25,7 @@ from shards.remote_storage import RemoteStorage
 from shards.remove import main as remove
 from shards.storage import LocalStorage, storage_at
 from shards.verify import main as verify
-from tests.helpers.builds import build_text, write_corpus
+from tests.helpers.builds import OPTIONS, build, build_text, write_corpus
 
 OUT = ("--out", "memory://bucket/data")
 URL = "memory://bucket/data/set"
@@ -64,6 +66,22 @@ def test_a_store_gets_the_bytes_that_a_folder_gets(tmp_path: Path, corpus: Path,
     assert stored(memory) == local_files(tmp_path / "shards/set")
     assert not memory.exists("/bucket/data/.set.lock")
     assert not list((tmp_path / "cache").rglob("builds/*")), "nothing of the build stays on this machine"
+
+
+def test_input_from_a_store_gives_what_files_give(tmp_path: Path, corpus: Path, memory: Any) -> None:
+    (corpus / "text/9.txt.gz").write_bytes(gzip.compress((corpus / "text/0.txt").read_bytes() + "\n\n最后一篇。\n".encode()))
+    for path in (corpus / "text").iterdir():
+        memory.pipe_file(f"/raw/text/{path.name}", path.read_bytes())
+    here = build_text(tmp_path, corpus, "--deduplicate", "near")
+    given = ("--corpus", "text", "--name", "set", "--tokenizer", str(corpus / "vocab.txt"), *OPTIONS, "--deduplicate", "near")
+    for place in ("memory://raw/text", "memory://raw/text/*.txt*"):
+        for out in (("--out", str(tmp_path / "far")), OUT):
+            code, there = build(tmp_path, *given, "--input", place, "--overwrite", *out)
+            assert code == 0 and there["fingerprint"] == here["fingerprint"], there
+    assert local_files(tmp_path / "far/set") == local_files(tmp_path / "shards/set") == stored(memory)
+    assert [entry.path for entry in read_remote_manifest(URL).corpus] == ["0.txt", "1.txt", "9.txt.gz"]
+    code, refused = build(tmp_path, *given, "--input", "memory://raw/nothing", "--out", "elsewhere")
+    assert code == CorpusError.exit_code and "memory://raw/nothing" in refused["error"]
 
 
 def test_it_is_verified_and_read_through_a_copy(tmp_path: Path, corpus: Path, memory: Any) -> None:

@@ -245,6 +245,7 @@ def xz_memory() -> bytes:
 BOMBS: dict[str, tuple[Callable[[], bytes], str, dict[str, int]]] = {
     "gzip of 1,000 to 1": (gzip_bomb, "f: decompresses to more than 200 times its size", {}),
     "bzip2 of 1,000 to 1": (lambda: bz2.compress(100 * MEBIBYTE_OF_ROWS), "f: decompresses to more than 200 times its size", {}),
+    "xz of 1,000 to 1": (lambda: lzma.compress(100 * MEBIBYTE_OF_ROWS, preset=0), "f: decompresses to more than 200 times its size", {}),
     "zstd of 1,000 to 1": (lambda: zstd(100 * MEBIBYTE_OF_ROWS), "f: decompresses to more than 200 times its size", {}),
     "gzip in gzip": (lambda: gzip.compress(gzip_bomb()), "f: is a gzip file inside another", {}),
     "zip in zip": (lambda: zip_bytes([("a.txt", b"x\n"), ("b", zip_bytes([("c", TEXT)]))]), "f!/b: is a zip file inside another", {}),

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.clean import clean_text
+from pipeline.documents import MAX_REJECTS_PER_REASON
 from pipeline.errors import EncodingError
 from shards.manifest import Manifest
+from tests.helpers.builds import build
 from tests.helpers.commands import run
 from tests.helpers.reading import Read, read
 
@@ -252,6 +254,30 @@ def test_all_at_once_in_units_of_any_size(tmp_path: Path, kind: str, unit_bytes:
 
 SMALL = ("--engine", "local", "--vocab-size", "600", "--max-seq-len", "64", "--heldout", "0.1", "--corpus", "text")
 ARTICLE = "今天天气很好，我们去公园玩。孩子们在草地上放风筝！研究生研究生命起源。"
+
+
+def test_all_of_it_builds_and_the_manifest_accounts_for_every_row(tmp_path: Path, kind: str) -> None:
+    json_rows = JSON_ROWS | JSON_EITHER
+    contents: list[str | bytes] = [content for content, _, _ in CASES.values()] + ["前\x00后", *json_rows.values()]
+    between = [x for i, content in enumerate(contents) for x in (f"第{i}篇。{ARTICLE}", content)] + [LAST]
+    raw = {2 * (len(CASES) + 1 + i) + 1: row for i, row in enumerate(json_rows.values())} if kind == "jsonl" else None
+    path = write(tmp_path, kind, between, raw)
+    code, report = build(tmp_path, *SMALL, "--input", str(path), "--unit-size", "4096")
+    assert code == 0, report
+    manifest = Manifest.read(tmp_path / "shards" / "text")
+    tally, rejects = manifest.tally, manifest.made["rejects"]
+    assert tally.read == tally.kept + sum(tally.dropped.values()) and tally.kept > len(contents)
+    assert tally.rows_read == tally.rows_kept + sum(tally.rows_dropped.values())
+    blank = sum(case[1 if kind in ("txt", "gz") else 2] == BLANK for case in CASES.values())
+    assert tally.rows_read == len(between) - blank
+    assert {reason: len(places) for reason, places in rejects.items()} == {
+        reason: min(count, MAX_REJECTS_PER_REASON) for reason, count in tally.rows_dropped.items()
+    }
+    first = 2 if kind == "csv" else 1
+    step = 2 if kind in ("txt", "gz") else 1
+    for places in rejects.values():
+        rows = [int(place.removeprefix(f"{path.name}:")) for place in places]
+        assert all((row - first) % step == 0 and (row - first) // step % 2 == 1 for row in rows), "no good row is among them"
 
 
 @pytest.mark.parametrize("packed", FORMATS)
