@@ -186,5 +186,5 @@ def _check_engine(options: argparse.Namespace) -> None:
     elif options.ray_address is not None and ":" not in options.ray_address:
         # ray's "auto" would take an address from a variable or a file.
         raise UsageError("--ray-address must name the cluster", expected="HOST:PORT", got=options.ray_address)
-    elif options.out.startswith("memory://"):
-        raise UsageError("memory:// is seen by one process alone", got=options.out, hint="Use --engine local with it")
+    elif found := next((url for url in (options.out, *options.input) if url.startswith("memory://")), None):
+        raise UsageError("memory:// is seen by one process alone", got=found, hint="Use --engine local with it")

@@ -126,6 +126,14 @@ def test_workers_by_default_are_those_that_memory_holds(monkeypatch: pytest.Monk
     monkeypatch.setattr("pipeline.machine.memory_bytes", lambda: 5 << 30)
     assert [default_workers(memory) for memory in (64 << 20, 1 << 30, 2 << 30, 5 << 30, 64 << 30)] == [8, 5, 2, 1, 1]
 
+    def refuse(*, num_cpus: int, **_: object) -> None:
+        raise RuntimeError(f"no room for {num_cpus}")
+
+    monkeypatch.setattr("ray.init", refuse)
+    for asked, used in ((None, 2), (7, 7)):
+        with pytest.raises(EngineError, match=f"no room for {used}\\."):
+            RayEngine(workers=asked, worker_memory=2 << 30)
+
 
 def test_a_node_of_another_version_is_refused() -> None:
     with pytest.raises(EngineError, match=r"another version of wordloom \(expected 9\.9\.9, got"):

@@ -213,6 +213,8 @@ def test_a_store_that_refuses_is_named(tmp_path: Path, corpus: Path, memory: Any
 def test_what_makes_no_sense_is_refused(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--corpus", "sample", *OUT]) == UsageError.exit_code
     assert "--engine local" in capsys.readouterr().err
+    assert main(["--corpus", "text", "--input", "x", "memory://y"]) == UsageError.exit_code
+    assert "got memory://y). Use --engine local" in capsys.readouterr().err
     for out, words in (("s3://", "names no bucket"), ("nonsense://x", "no way to reach this store")):
         assert main(["--corpus", "sample", "--out", out, "--engine", "local"]) == UsageError.exit_code
         assert words in capsys.readouterr().err
