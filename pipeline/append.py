@@ -110,7 +110,7 @@ def extended_plan(base: Manifest, files: Sequence[InputFile], scans: Sequence[Fi
     plan = make_plan(files, scans)
     first_unit = 1 + max((_number(entry.file) for entry in base.shards), default=-1)
     units = tuple(replace(u, index=u.index + first_unit, file_index=u.file_index + len(base.corpus)) for u in plan.units)
-    return Plan(corpus=base.corpus + plan.corpus, units=units)
+    return replace(plan, corpus=base.corpus + plan.corpus, units=units)
 
 
 def append_hash(base: Manifest, plan_hash: str) -> str:

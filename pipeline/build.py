@@ -91,13 +91,16 @@ def _build_new(options: argparse.Namespace, target: Target, storage: Storage) ->
     engine = _engine(options, asked)
     try:
         started_s = time.perf_counter() - begun
-        files, scans = builder.scan(inputs, unit_bytes, engine, settings, work)
+        scanned = builder.scan(inputs, unit_bytes, engine, settings, work)
+        files, scans = scanned.files, scanned.scans
         tokenizer, made = (given, {"hash": given.hash}) if given else _train(options, files, scans, asked, work)
         print(f"tokenizer: {tokenizer.kind}, {tokenizer.vocab_size:,} tokens, {_origin(options)}, hash {tokenizer.hash[:8]}")
         recipe = replace(asked, unit_bytes=unit_bytes, tokenizer=made)
         _say_engine(engine, scans, unit_bytes)
         context = _deduplicate(options, files, scans, recipe, work, engine)
-        built = builder.build(storage, files, scans, recipe, tokenizer, engine, work_folder=work, context=context)
+        built = builder.build(
+            storage, files, scans, recipe, tokenizer, engine, work_folder=work, context=context, skipped=scanned.skipped
+        )
         elapsed_s = time.perf_counter() - begun - started_s  # starting and stopping workers is no part of it
     finally:
         engine.close()
@@ -149,8 +152,8 @@ def _append(options: argparse.Namespace, given: frozenset[str], target: Target, 
     engine = _engine(options, recipe)
     try:
         started_s = time.perf_counter() - begun
-        found, scans = builder.scan(inputs, recipe.unit_bytes, engine, settings, work)
-        fresh, skipped = append.new_files(base, found, scans)
+        scanned = builder.scan(inputs, recipe.unit_bytes, engine, settings, work)
+        fresh, skipped = append.new_files(base, scanned.files, scanned.scans)
         for path in skipped:
             print(f"{path}: in the data set already, passed over")
         files = {"appended_files": len(fresh), "skipped_files": len(skipped)}
@@ -161,7 +164,8 @@ def _append(options: argparse.Namespace, given: frozenset[str], target: Target, 
         new_scans = [scan for _, scan in fresh]
         _say_engine(engine, new_scans, recipe.unit_bytes)
         built = builder.build(
-            storage, [file for file, _ in fresh], new_scans, recipe, tokenizer, engine, work_folder=work, base=base
+            storage, [file for file, _ in fresh], new_scans, recipe, tokenizer, engine, work_folder=work, base=base,
+            skipped=scanned.skipped,
         )  # fmt: skip
         elapsed_s = time.perf_counter() - begun - started_s
     finally:
@@ -253,6 +257,8 @@ def _say_engine(engine: Engine, scans: Sequence[FileScan], unit_bytes: int) -> N
 
 
 def _report(storage: Storage, built: Built, elapsed_s: float, more: dict[str, int]) -> Outcome:
+    from pipeline.made_notes import total_of
+
     manifest, tally = built.manifest, built.manifest.tally
     rows = {split: sum(e.rows for e in manifest.shards if e.split == split) for split in ("train", "heldout")}
     tokens = sum(e.tokens for e in manifest.shards)
@@ -263,6 +269,9 @@ def _report(storage: Storage, built: Built, elapsed_s: float, more: dict[str, in
     for why, count in tally.rows_dropped.items():
         places = manifest.made["rejects"].get(why, [])
         print(f"rows left out as {why}: {count:,}, the first at {', '.join(places[:3])}")
+    changed = {rule: found["rows"] for rule, found in manifest.made["rows_changed"].items()}
+    if changed:
+        print("rows changed by " + ", ".join(f"{rule.partition('@')[0]} {count:,}" for rule, count in changed.items()))
     for entry in manifest.made["quarantine"][:3]:
         print(f"set aside: {entry['where']}, stage {entry['stage']}: {entry['error']}")
     print(
@@ -282,6 +291,8 @@ def _report(storage: Storage, built: Built, elapsed_s: float, more: dict[str, in
             "rows_read": tally.rows_read,
             "rows_kept": tally.rows_kept,
             "rows_dropped": dict(tally.rows_dropped),
+            "rows_changed": changed,
+            "skipped": total_of(manifest.made["skipped"]),
             "tokens": tokens,
             "input_bytes": built.input_bytes,
             "elapsed_s": round(elapsed_s, 3),

@@ -19,6 +19,7 @@ from pipeline.commit import OURS, delete_superseded, make_manifest, withdraw
 from pipeline.errors import EmptyCorpusError
 from pipeline.inputs import FoundInputs, InputFile
 from pipeline.local_engine import Engine
+from pipeline.made_notes import Skipped, in_words, merged_skipped
 from pipeline.progress import Progress
 from pipeline.reader_settings import ReaderSettings
 from pipeline.recipe import Recipe
@@ -34,6 +35,15 @@ from shards.manifest import MANIFEST_NAME, FileEntry, Manifest, TokenizerEntry
 from shards.storage import Storage
 
 _GROUP_BYTES, _MIN_GROUPS = 8 << 20, 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """The inputs, archives replaced by their members, and their scans; skipped: see `pipeline.made_notes`."""
+
+    files: tuple[InputFile, ...]
+    scans: tuple[FileScan, ...]
+    skipped: Skipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +93,8 @@ def check_output(storage: Storage, *, overwrite: bool) -> None:
         )
 
 
-def scan(
-    inputs: FoundInputs, unit_bytes: int, engine: Engine, settings: ReaderSettings, work_folder: Path
-) -> tuple[tuple[InputFile, ...], tuple[FileScan, ...]]:
-    """Read every input once, see `pipeline.scan`; return the files, archives replaced by their members, and their scans."""
+def scan(inputs: FoundInputs, unit_bytes: int, engine: Engine, settings: ReaderSettings, work_folder: Path) -> Scanned:
+    """Read every input once, see `pipeline.scan`; say what was passed over."""
     progress = Progress("planning", inputs.total_bytes)
     groups = _groups(inputs.files, min(_GROUP_BYTES, inputs.total_bytes // _MIN_GROUPS))
     scans: dict[int, list[FileScan]] = {}
@@ -95,10 +103,12 @@ def scan(
         progress.add(sum(found.size for found in of_group))
     progress.close()
     ordered = [found for position in range(len(groups)) for found in scans[position]]
-    for file, found in zip(inputs.files, ordered, strict=True):
-        if found.skipped:
-            print(f"{file.path}: passed over {', '.join(f'{count} {kind}' for kind, count in found.skipped)}")
-    return flatten(inputs.files, ordered)
+    of_archives = {file.path: dict(found.skipped) for file, found in zip(inputs.files, ordered, strict=True) if found.skipped}
+    skipped = merged_skipped(inputs.skipped, of_archives)
+    for path, kinds in skipped.items():
+        print(f"{path}: passed over {in_words(kinds)}")
+    files, flat = flatten(inputs.files, ordered)
+    return Scanned(files=files, scans=flat, skipped=skipped)
 
 
 def _groups(files: Sequence[InputFile], least_bytes: int) -> list[list[InputFile]]:
@@ -120,12 +130,12 @@ def _scanner(unit_bytes: int, settings: ReaderSettings, work_folder: Path) -> Ca
 
 def build(
     storage: Storage, files: Sequence[InputFile], scans: Sequence[FileScan], recipe: Recipe, tokenizer: Tokenizer, engine: Engine,
-    *, work_folder: Path, base: Manifest | None = None, context: str = "",
+    *, work_folder: Path, base: Manifest | None = None, context: str = "", skipped: Skipped | None = None,
 ) -> Built:  # fmt: skip
     """Build a data set and commit it. The caller holds the storage's lock.
 
     work_folder: what was made for the build before it; base: the data set to add the files to; context: hash of what units depend
-    on beside recipe, tokenizer and their bytes.
+    on beside recipe, tokenizer and their bytes; skipped: of `Scanned`, for the manifest.
     Raises InputError, StorageError, StageError, EngineError, EmptyCorpusError; what was committed before is then untouched.
     """
     begun = time.perf_counter()
@@ -143,7 +153,9 @@ def build(
     reports = tuple(build.reports[unit.index] for unit in plan.units)
     storage.settle([shard.file for report in reports for shard in report.shards])
     elapsed_s = time.perf_counter() - begun
-    made: dict[str, Any] = {"engine": engine.description, "elapsed_s": round(elapsed_s, 3), "retries": engine.retries}
+    made: dict[str, Any] = {
+        "engine": engine.description, "elapsed_s": round(elapsed_s, 3), "retries": engine.retries, "skipped": skipped or {},
+    }  # fmt: skip
     try:
         manifest = make_manifest(plan, recipe, plan_hash, entry, reports, made, base)
     except EmptyCorpusError:

@@ -19,9 +19,11 @@ import shards
 from pipeline.card_statistics import CardStatistics
 from pipeline.errors import EmptyCorpusError
 from pipeline.load_tokenizer import load_tokenizer
+from pipeline.made_notes import read_changes, read_skipped
 from pipeline.progress import Progress
 from pipeline.sample_hashes import HashSample, read_columns, sample_hashes
 from pipeline.sample_view import view_samples
+from pipeline.simplify import SIMPLIFY_RULE
 from pipeline.tokenizer import Tokenizer
 from shards.counter import Purpose, fold
 from shards.errors import UsageError
@@ -70,6 +72,8 @@ def make_card(path: Path, settings: CardSettings) -> dict[str, Any]:
         "recipe": dict(manifest.recipe),
         "tally": dataclasses.asdict(manifest.tally),
         "rejects": _rejects(manifest),
+        "rows_changed": _rows_changed(manifest),
+        "skipped": read_skipped(manifest.made),
         "splits": {split: _split(manifest, split) for split in ("train", "heldout")},
         "lengths": {str(int(bound)): count for bound, count in sorted(manifest.length_histogram.items())},
         "unknown_characters": _unknown_characters(manifest),
@@ -153,6 +157,17 @@ def _rejects(manifest: Manifest) -> dict[str, list[str]]:
     if not isinstance(value, Mapping):
         return {}
     return {str(reason): [str(place) for place in places] for reason, places in value.items() if isinstance(places, list)}
+
+
+def _rows_changed(manifest: Manifest) -> dict[str, dict[str, Any]] | None:
+    """Return what each rule of the recipe changed, those that changed nothing too; None where the build did not count it."""
+    noted = read_changes(manifest.made)
+    if noted is None:
+        return None
+    stages = [stage for stage in manifest.recipe.get("stages", ()) if isinstance(stage, Mapping)]
+    named = [str(rule) for stage in stages if stage.get("name") == "clean" for rule in stage.get("rules", ())]
+    named += [SIMPLIFY_RULE for stage in stages if stage.get("name") == "simplify"]
+    return {rule: noted.get(rule, {"rows": 0, "places": []}) for rule in dict.fromkeys([*named, *noted])}
 
 
 def _unknown_characters(manifest: Manifest) -> dict[str, int] | None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.card_statistics import LONGEST_WORD
+from pipeline.card_tally import tally_section
 from pipeline.histogram_chart import histogram
 from shards import page as html
 from shards.manifest import HISTOGRAM_BIN_TOKENS
 from shards.page import Html, tag
 
-_SHOWN_FILES, _SHOWN_SHARDS, _SHOWN_REJECTS = 200, 200, 10
+_SHOWN_FILES, _SHOWN_SHARDS = 200, 200
 
 STYLE = """
 :root { --other: #f8ece1; }
@@ -41,7 +42,7 @@ def render_card(card: Mapping[str, Any]) -> str:
         tag("h1", f"Data card: {name}"),
         tag("p", "What this data set was made from, what was left out and why, and what its samples are like.", cls="soft"),
         tag("div", *_tiles(card), cls="tiles"),
-        html.section("What was read, kept and dropped", *_tally(card)),
+        html.section("What was read, kept and dropped", *tally_section(card)),
         html.section("Length of the samples", *_lengths(card)),
         html.section("Words", *_words(card["sample"])),
         html.section("Characters", *_characters(card)),
@@ -81,39 +82,6 @@ def _how_counted(duplicates: Mapping[str, Any]) -> str:
     if duplicates["exact"]:
         return "all rows compared"
     return f"estimated from 1/{round(1 / duplicates['share_of_hashes']):,} of all values"
-
-
-def _tally(card: Mapping[str, Any]) -> Iterator[Html]:
-    tally = card["tally"]
-    yield html.table(
-        ("", "read", "kept", "dropped"),
-        (
-            ("documents", *_counts(tally["read"], tally["kept"], sum(tally["dropped"].values()))),
-            ("rows of the input", *_counts(tally["rows_read"], tally["rows_kept"], sum(tally["rows_dropped"].values()))),
-        ),
-    )
-    reasons = sorted({*tally["dropped"], *tally["rows_dropped"], *card["rejects"]})
-    if not reasons:
-        yield tag("p", "Nothing was dropped.", cls="soft")
-        return
-    yield tag("h3", "Reasons")
-    yield html.table(
-        ("reason", "documents", "rows", "of all rows"),
-        (
-            (reason, *_counts(tally["dropped"].get(reason, 0), rows := tally["rows_dropped"].get(reason, 0)),
-             f"{rows / max(tally['rows_read'], 1):.2%}")
-            for reason in reasons
-        ),
-    )  # fmt: skip
-    for reason in reasons:
-        if places := card["rejects"].get(reason):
-            more = f" and {len(places) - _SHOWN_REJECTS} more in the JSON" if len(places) > _SHOWN_REJECTS else ""
-            shown = html.join(html.join((tag("code", place), " ")) for place in places[:_SHOWN_REJECTS])
-            yield tag("p", tag("b", reason), ", for example at ", shown, more, cls="small")
-
-
-def _counts(*values: int) -> tuple[str, ...]:
-    return tuple(f"{value:,}" for value in values)
 
 
 def _lengths(card: Mapping[str, Any]) -> Iterator[Html]:

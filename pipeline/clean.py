@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 
 # Each rule carries its version: a changed rule is a changed recipe, and so another data set.
 CLEAN_RULES: tuple[str, ...] = (
@@ -79,6 +80,22 @@ _TAG_RUN = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_TAGS}]
 _STRAY_JOINER = re.compile(f"(?<![{_EMOJI_END}]){_JOINER}|{_JOINER}(?![{_EMOJI}])")
 
 
+def _remove_strays(text: str) -> str:
+    return text if text.isascii() else _STRAY_JOINER.sub("", _TAG_RUN.sub(lambda found: found[1] or "", text))
+
+
+def _fold(text: str) -> str:
+    return text.translate(_FOLDED) if not text.isascii() and _FOLDABLE.search(text) else text
+
+
+def _collapse(text: str) -> str:
+    return _SPACES.sub(" ", text) if "  " in text or not text.isprintable() else text
+
+
+def _strip(text: str) -> str:
+    return text.strip(" ")
+
+
 def make_clean_text(rules: Collection[str]) -> Callable[[str], str]:
     """Return the function that applies those of `CLEAN_RULES` which are in `rules`; `REQUIRED_RULES` are applied in any case.
 
@@ -98,13 +115,47 @@ def make_clean_text(rules: Collection[str]) -> Callable[[str], str]:
                 text = _SPACES.sub(" ", text)
             if not text.isprintable():
                 text = removed.sub("", text)
-                if strays and not text.isascii():
-                    text = _STRAY_JOINER.sub("", _TAG_RUN.sub(lambda found: found[1] or "", text))
-        if fold and not text.isascii() and _FOLDABLE.search(text):
-            text = text.translate(_FOLDED)
+                if strays:
+                    text = _remove_strays(text)
+        if fold:
+            text = _fold(text)
         return (_SPACES.sub(" ", text) if "  " in text else text).strip(" ")
 
     return clean
+
+
+# Every rule by itself. Those that take out or keep characters which are not printable come first.
+_UNPRINTABLE: dict[str, Callable[[str], str]] = {
+    **{rule: partial(re.compile(f"[{characters}]+").sub, "") for rule, characters in _REMOVED_BY.items()},
+    "remove_stray_joiners_and_tags@1": _remove_strays,
+}
+_PRINTABLE: dict[str, Callable[[str], str]] = {
+    "fold_full_width@1": _fold,
+    "collapse_white_space@1": _collapse,
+    "strip@1": _strip,
+}
+
+
+def make_changing_rules(rules: Collection[str]) -> Callable[[str], list[str]]:
+    """Return the function that names the rules, in order, that change a text, each given what those before it left.
+
+    It is for texts that `make_clean_text` of the same rules changes: those pay for being looked at once more, the others not.
+    """
+    wanted = {*rules, *REQUIRED_RULES}
+    unprintable = [(rule, apply) for rule, apply in _UNPRINTABLE.items() if rule in wanted]
+    printable = [(rule, apply) for rule, apply in _PRINTABLE.items() if rule in wanted]
+
+    def changing(text: str) -> list[str]:
+        found: list[str] = []
+        # White space apart, which is what most changed lines have too much of, a printable text passes the first group.
+        for rule, apply in printable if _collapse(text).isprintable() else (*unprintable, *printable):
+            after = apply(text)
+            if after != text:
+                found.append(rule)
+                text = after
+        return found
+
+    return changing
 
 
 _clean_text = make_clean_text(CLEAN_RULES)

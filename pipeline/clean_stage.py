@@ -1,6 +1,7 @@
 """The cleaning stage: rules on characters, on wiki markup and on whole lines, over a document at once.
 
-Most lines need nothing; `pipeline.look_ahead` tells which may, and only those are looked at one by one.
+Most lines need nothing; `pipeline.look_ahead` tells which may, and only those are looked at one by one. Which rules changed a row
+is told with the result, and counted by the ledger.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from pipeline.boilerplate import BOILERPLATE_LINES, BOILERPLATE_RULE
-from pipeline.clean import CLEAN_RULES, REQUIRED_RULES, TOUCHED, make_clean_text
+from pipeline.clean import CLEAN_RULES, REQUIRED_RULES, TOUCHED, make_changing_rules, make_clean_text
 from pipeline.clean_markup import MARKUP_BEGINNINGS, MARKUP_CHARACTERS, MARKUP_RULE, remove_markup
 from pipeline.documents import Document, Drop
 from pipeline.look_ahead import LookAhead
-from pipeline.stage import Shortened, keep_lines
+from pipeline.stage import Edited, keep_lines
 from shards.errors import UsageError, unknown_name
 
 RULES: tuple[str, ...] = (*CLEAN_RULES, MARKUP_RULE, BOILERPLATE_RULE)
@@ -37,42 +38,50 @@ class Clean:
     def description(self) -> dict[str, Any]:
         return {"name": "clean", "rules": list(self.rules)}
 
-    def __call__(self, document: Document) -> Document | Shortened | Drop:
+    def __call__(self, document: Document) -> Document | Edited | Drop:
         return self._clean(document, self._look_ahead.lines(document.text))
 
-    def of_many(self, documents: Sequence[Document]) -> list[Document | Shortened | Drop]:
+    def of_many(self, documents: Sequence[Document]) -> list[Document | Edited | Drop]:
         """See `pipeline.stage.StageOfMany`: one look ahead serves all."""
         numbers = self._look_ahead.lines("\n".join([document.text for document in documents]))
-        results: list[Document | Shortened | Drop] = list(documents)
+        results: list[Document | Edited | Drop] = list(documents)
         begins = [0, *accumulate(len(document.rows) for document in documents)]
         for i, found in groupby(numbers, lambda number: bisect_right(begins, number) - 1):
             results[i] = self._clean(documents[i], [number - begins[i] for number in found])
         return results
 
-    def _clean(self, document: Document, numbers: Sequence[int]) -> Document | Shortened | Drop:
+    def _clean(self, document: Document, numbers: Sequence[int]) -> Document | Edited | Drop:
         if not numbers:
             return document
         lines = document.text.split("\n")
         lost: list[tuple[int, str]] = []
-        changed = False
+        changed: dict[str, list[int]] = {}
         for number in numbers:
-            line, reason = self._clean_line(lines[number])
+            line, reason, rules = self._clean_line(lines[number])
+            row = document.rows[number]
             if not line:
-                lost.append((document.rows[number], reason))
-            changed |= line != lines[number]
+                lost.append((row, reason))
+            for rule in rules:
+                rows = changed.setdefault(rule, [])
+                if not rows or rows[-1] != row:  # several lines of a row are one row
+                    rows.append(row)
             lines[number] = line
-        return keep_lines(document, lines, lost) if changed else document
+        return keep_lines(document, lines, lost, changed) if changed else document
 
-    def _clean_line(self, line: str) -> tuple[str, str]:
-        """Return a line after all rules, and the reason why it is empty if it is."""
+    def _clean_line(self, line: str) -> tuple[str, str, list[str]]:
+        """Return a line after all rules, the reason why it is empty if it is, and the rules that changed it."""
         text = self._clean_text(line)
+        rules = self._changing_rules(line) if text != line else []
         if not text:
-            return "", "empty"
+            return "", "empty", rules
         if self._markup:
-            text = remove_markup(text, self._clean_text)
-            if not text:
-                return "", "markup"
-        return ("", "boilerplate") if text in self._boilerplate else (text, "")
+            bare = remove_markup(text, self._clean_text)
+            if bare != text:
+                rules.append(MARKUP_RULE)
+            if not bare:
+                return "", "markup", rules
+            text = bare
+        return ("", "boilerplate", [*rules, BOILERPLATE_RULE]) if text in self._boilerplate else (text, "", rules)
 
     @cached_property
     def _markup(self) -> bool:
@@ -85,6 +94,10 @@ class Clean:
     @cached_property
     def _look_ahead(self) -> LookAhead:
         return _look_ahead(self._markup, self._boilerplate)
+
+    @cached_property
+    def _changing_rules(self) -> Callable[[str], list[str]]:
+        return make_changing_rules(self.rules)
 
     @cached_property
     def _clean_text(self) -> Callable[[str], str]:

@@ -13,6 +13,7 @@ import shards
 from pipeline.documents import MAX_REJECTS_PER_REASON
 from pipeline.errors import EmptyCorpusError
 from pipeline.guard import MAX_LISTED
+from pipeline.made_notes import added_changes, marks_taken_off, merged_skipped, read_changes, read_skipped
 from pipeline.recipe import Recipe
 from pipeline.reuse import WORK_PREFIX
 from pipeline.unit import MAX_UNKNOWN, UnitReport, UnitShard
@@ -111,7 +112,17 @@ def _made(plan: Plan, reports: Sequence[UnitReport], made: Mapping[str, Any]) ->
         "input_bytes": sum(entry.size for entry in plan.corpus),
         "rejects": rejects,
         "quarantine": quarantine,
+        "rows_changed": added_changes(
+            [*(_changed(report, paths[report.index]) for report in reports), marks_taken_off(plan.marked)]
+        ),
         **made,
+    }
+
+
+def _changed(report: UnitReport, path: str) -> dict[str, dict[str, Any]]:
+    return {
+        rule: {"rows": found["rows"], "places": [f"{path}:{row}" for row in found["first"]]}
+        for rule, found in report.changed.items()
     }
 
 
@@ -129,6 +140,8 @@ def _merged_made(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
         reason: (old_rejects.get(reason, []) + new_rejects.get(reason, []))[:MAX_REJECTS_PER_REASON]
         for reason in [*old_rejects, *(reason for reason in new_rejects if reason not in old_rejects)]
     }
+    merged["rows_changed"] = added_changes([read_changes(before) or {}, now["rows_changed"]])
+    merged["skipped"] = merged_skipped(read_skipped(before), read_skipped(now))
     merged["quarantine"] = (before.get("quarantine", []) + now["quarantine"])[:MAX_LISTED]
     return merged
 

@@ -81,6 +81,7 @@ def _counts(found: Mapping[str, Any]) -> list[str]:
     pairs += [(f"documents dropped as {reason}", counts) for reason, counts in tally["dropped"].items()]
     pairs += [("input rows read", tally["rows_read"]), ("input rows kept", tally["rows_kept"])]
     pairs += [(f"input rows dropped as {reason}", counts) for reason, counts in tally["rows_dropped"].items()]
+    pairs += [(f"input rows changed by {rule}", counts) for rule, counts in (found["rows_changed"] or {}).items()]
     for split, counts in found["splits"].items():
         pairs += [(f"{split} {name}", counts[name]) for name in ("rows", "tokens", "bytes")]
     return [f"{what}: {a:,} | {b:,}" + ("" if a == b else f" ({b - a:+,})") for what, (a, b) in pairs]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_REJECTS_PER_REASON = 20
+# What readers take off the beginning of a file counts as the rule of this name.
+BYTE_ORDER_MARK = "byte_order_mark"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,11 @@ class Drop:
 
 @dataclass(kw_only=True)
 class Ledger:
-    """What was read, kept and dropped in one unit: documents, and rows of the input; ``read = kept + Σ dropped`` for both."""
+    """What was read, kept and dropped in one unit: documents, and rows of the input; ``read = kept + Σ dropped`` for both.
+
+    rows_changed: rule → rows that it changed, whatever became of them afterwards; rejects, changes: the first rows by reason
+    and by rule.
+    """
 
     documents_read: int = 0
     documents_kept: int = 0
@@ -50,6 +56,8 @@ class Ledger:
     rows_kept: int = 0
     rows_dropped: Counter[str] = field(default_factory=Counter)
     rejects: dict[str, list[int]] = field(default_factory=dict)
+    rows_changed: Counter[str] = field(default_factory=Counter)
+    changes: dict[str, list[int]] = field(default_factory=dict)
 
     def drop_row(self, row: int, reason: str) -> None:
         """Account for a row that is read and left out."""
@@ -80,6 +88,13 @@ class Ledger:
         for row in sorted(set(document.rows)):
             self.rows_kept -= 1
             self._reject(row, reason)
+
+    def change_rows(self, rule: str, rows: Sequence[int]) -> None:
+        """Account for rows that a rule changed; whether they are kept is accounted for apart."""
+        self.rows_changed[rule] += len(rows)
+        sample = self.changes.setdefault(rule, [])
+        if len(sample) < MAX_REJECTS_PER_REASON:
+            sample += rows[: MAX_REJECTS_PER_REASON - len(sample)]
 
     def _reject(self, row: int, reason: str) -> None:
         self.rows_dropped[reason] += 1

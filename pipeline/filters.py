@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.documents import Document, Drop
 from pipeline.rolling_hash import code_points, prefix_sums, windows
-from pipeline.stage import Shortened, Stage, keep_lines
+from pipeline.stage import Edited, Stage, keep_lines
 from pipeline.text_tokens import HAN, LATIN, LETTER, character_classes, tokenize
 from shards.errors import UsageError
 
@@ -228,7 +228,7 @@ class TerminalPunctuation(_Filter):
 
     name = "terminal_punctuation"
 
-    def __call__(self, document: Document) -> Document | Shortened | Drop:
+    def __call__(self, document: Document) -> Document | Edited | Drop:
         lines = [line if line.endswith(_TERMINAL) else "" for line in document.lines]
         lost = [(row, "no_terminal_punctuation") for line, row in zip(lines, document.rows, strict=True) if not line]
         return keep_lines(document, lines, lost) if lost else document

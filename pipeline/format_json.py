@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.documents import Document, Ledger
+from pipeline.documents import BYTE_ORDER_MARK, Document, Ledger
 from pipeline.rows import decoded_rows
 
 MAX_DEPTH = 100
@@ -172,6 +172,9 @@ class JsonLinesFormat:
         for row, line in decoded_rows(data, first_row, ledger):
             if not line or line.isspace():
                 continue
+            if line[0] == "\ufeff":  # no JSON begins with it; files put one after the other hold several
+                ledger.change_rows(BYTE_ORDER_MARK, (row,))
+                line = line[1:]
             try:
                 lines = self._lines(line)
             except _Refused as refused:
@@ -199,7 +202,6 @@ class JsonLinesFormat:
 
 
 def _decode(line: str) -> Any:
-    line = line.removeprefix("\ufeff")
     # How deep the parser may go depends on its caller's stack; a limit of our own gives one outcome everywhere.
     if line.count("{") + line.count("[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
         raise _Refused("nested_too_deep")

@@ -14,11 +14,12 @@ first element, so that none can be declared, expanded or fetched.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from pipeline.documents import Document, Ledger
+from pipeline.documents import BYTE_ORDER_MARK, Document, Ledger
 from pipeline.wiki_markup import plain_text
 
 MAX_PAGE_CHARACTERS = 8 << 20  # MediaWiki itself stores no page above 2 MiB
@@ -37,6 +38,9 @@ class MediaWikiFormat:
     splits_anywhere: bool = False
 
     def documents(self, data: bytes, first_row: int, ledger: Ledger) -> Iterator[Document]:
+        if first_row == 1 and data.startswith(BOM_UTF8):
+            ledger.change_rows(BYTE_ORDER_MARK, (1,))
+            data = data[len(BOM_UTF8) :]
         at, row = 0, first_row  # what is before `at` is dealt with; `row` is the line that `at` is on
         opened: int | None = None
         for found in _PAGE.finditer(data):

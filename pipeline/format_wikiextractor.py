@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import html
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.documents import Document, Ledger
+from pipeline.documents import BYTE_ORDER_MARK, Document, Ledger
 from pipeline.rows import decoded_rows, decoded_whole
 
 _OPEN, _CLOSE = "<doc ", "</doc>"
@@ -26,6 +27,9 @@ class WikiExtractorFormat:
     splits_anywhere: bool = False
 
     def documents(self, data: bytes, first_row: int, ledger: Ledger) -> Iterator[Document]:
+        if first_row == 1 and data.startswith(BOM_UTF8):
+            ledger.change_rows(BYTE_ORDER_MARK, (1,))
+            data = data[len(BOM_UTF8) :]
         text = decoded_whole(data)
         if text is None:  # rows that are not UTF-8 are taken out, their numbers kept
             good = list(decoded_rows(data, first_row, ledger))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pipeline.documents import Document, Drop, Ledger
 from pipeline.errors import StageError
-from pipeline.stage import Shortened, StageOfMany
+from pipeline.stage import Edited, StageOfMany
 from shards.errors import UsageError, WordloomError
 
 ON_ERROR = ("stop", "quarantine")
@@ -29,7 +29,7 @@ _MAX_TEXT = 300
 _PASS = (WordloomError, MemoryError, OSError)
 
 Result = TypeVar("Result")
-StageCall = Callable[[Document], "Document | Shortened | Drop"]
+StageCall = Callable[[Document], "Document | Edited | Drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +53,17 @@ class GuardedStage:
         found: dict[str, Any] = self._stage.description
         return found
 
-    def __call__(self, document: Document) -> Document | Shortened | Drop:
+    def __call__(self, document: Document) -> Document | Edited | Drop:
         return self._guard.document(self._name, document, self._stage)
 
 
 class GuardedStageOfMany(GuardedStage):
     """The same of a stage that takes many documents at once."""
 
-    def of_many(self, documents: Sequence[Document]) -> Sequence[Document | Shortened | Drop]:
+    def of_many(self, documents: Sequence[Document]) -> Sequence[Document | Edited | Drop]:
         """Return the stage's results; should it fail, those of each document alone."""
         try:
-            found: Sequence[Document | Shortened | Drop] = self._stage.of_many(documents)
+            found: Sequence[Document | Edited | Drop] = self._stage.of_many(documents)
         except _PASS:
             raise
         except Exception:  # which of them it was comes out when each is tried alone
@@ -111,7 +111,7 @@ class Guard:
         """Return the stages, guarded."""
         return tuple((GuardedStageOfMany if isinstance(s, StageOfMany) else GuardedStage)(s, self) for s in stages)
 
-    def document(self, stage: str, document: Document, function: StageCall) -> Document | Shortened | Drop:
+    def document(self, stage: str, document: Document, function: StageCall) -> Document | Edited | Drop:
         """Run one step on one document. Raises StageError, or returns a drop as ``quarantined``."""
         try:
             return function(document)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.corpora import Corpus
@@ -33,10 +34,11 @@ class InputFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundInputs:
-    """The files of a corpus, sorted, and where they were found."""
+    """The files of a corpus, sorted, and where they were found. skipped: folder → kind → number of files passed over in it."""
 
     files: tuple[InputFile, ...]
     source: str
+    skipped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -60,13 +62,13 @@ def find_inputs(
     language = lang or corpus.languages[0]
     format = corpus.format if settings.format == "auto" else settings.format
     if given:
-        return FoundInputs(files=_files(given, format, language), source="--input")
+        return _found(given, format, language, "--input")
     root = os.environ.get(ENVIRONMENT)
     places = [(Path(root) / corpus.name, f"${ENVIRONMENT}")] if root else []
     places.append((Path("data") / corpus.name, "the working directory"))
     for folder, reason in places:
         if folder.exists():
-            return FoundInputs(files=_files([str(folder)], format, language), source=f"{folder} ({reason})")
+            return _found([str(folder)], format, language, f"{folder} ({reason})")
     looked = ", ".join(str(folder) for folder, _ in places)
     hint = f"It is {corpus.origin}. Pass its files: --input PATH, a folder, or a glob in quotes; or set {ENVIRONMENT}"
     identifier = hub_id or corpus.hub_id
@@ -83,10 +85,11 @@ def find_inputs(
     return FoundInputs(files=(file,), source=f"the hub, {identifier}")
 
 
-def _files(given: Sequence[str], format: str, lang: str) -> tuple[InputFile, ...]:
+def _found(given: Sequence[str], format: str, lang: str, source: str) -> FoundInputs:
     found: dict[str, int] = {}
-    for pattern in given:
-        sizes = _expand(pattern)
+    skipped: dict[str, Counter[str]] = {}
+    for pattern in dict.fromkeys(given):
+        sizes = _expand(pattern, skipped)
         if not sizes:
             raise CorpusError("no file found here", where=pattern, hint="Give a file, a folder, or a glob in quotes")
         found |= sizes
@@ -98,10 +101,11 @@ def _files(given: Sequence[str], format: str, lang: str) -> tuple[InputFile, ...
         if (folder := _inside(url, folders)) is not None:
             sizes[folder] = sizes.get(folder, 0) + size
     urls = sorted(sizes)
-    return tuple(
+    files = tuple(
         InputFile(url=url, path=path, size=sizes[url], lang=lang, format="datasets" if url in folders else format)
         for url, path in zip(urls, _relative(urls), strict=True)
     )
+    return FoundInputs(files=files, source=source, skipped=skipped)
 
 
 def _dataset_folders(urls: Iterable[str]) -> set[str]:
@@ -129,8 +133,11 @@ def _parents(url: str) -> Iterator[str]:
         yield url
 
 
-def _expand(pattern: str) -> dict[str, int]:
-    """Return url → size of the files that a path, a folder or a glob means; hidden files are passed over."""
+def _expand(pattern: str, skipped: dict[str, Counter[str]]) -> dict[str, int]:
+    """Return url → size of the files that a path, a folder or a glob means.
+
+    Hidden files, and what is no file, are passed over and counted in `skipped` under the folder's name.
+    """
     fs, path = connect(pattern)
     roots = [path] if fs.exists(path) else sorted(fs.glob(path))
     found: dict[str, int] = {}
@@ -138,8 +145,12 @@ def _expand(pattern: str) -> dict[str, int]:
         details = {root: fs.info(root)} if fs.isfile(root) else fs.find(root, detail=True)
         for name, info in details.items():
             below = PurePosixPath(name).relative_to(root).parts if name != root else ()
-            if info["type"] == "file" and not any(part.startswith(".") for part in below):
+            hidden = any(part.startswith(".") for part in below)
+            if info["type"] == "file" and not hidden:
                 found[fs.unstrip_protocol(name) if "://" in pattern else name] = int(info["size"])
+            elif name != root:
+                kind = "hidden" if hidden else "not a file"
+                skipped.setdefault(f"{PurePosixPath(root).name}/", Counter())[kind] += 1
     return found
 
 

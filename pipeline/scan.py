@@ -35,7 +35,8 @@ class FileScan:
     format: a `format_name`, or `ARCHIVE`, which has `members` and no cuts of its own. size, sha256: of the file as it lies
     there, of a member of an archive its decompressed bytes. cuts: (begin, end, first row, sha256) of its units, in order;
     blocks: the spooled file that holds each of them, empty when that is the input itself. path: of a member,
-    ``archive.zip!/name``. skipped: members of an archive passed over, by kind.
+    ``archive.zip!/name``. skipped: members of an archive passed over, by kind. byte_order_mark: whether one was taken off before
+    the units were cut, so that no reader of theirs can count it.
     """
 
     format: str
@@ -46,6 +47,7 @@ class FileScan:
     path: str | None = None
     members: tuple[FileScan, ...] = ()
     skipped: tuple[tuple[str, int], ...] = ()
+    byte_order_mark: bool = False
 
     @property
     def units(self) -> int:

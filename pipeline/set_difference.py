@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.made_notes import read_changes
 from pipeline.progress import Progress
 from pipeline.sample_hashes import HashSample, overlap, read_columns, sample_hashes
 from shards.manifest import HISTOGRAM_BIN_TOKENS, SPLITS, Manifest, ShardEntry, Tally
@@ -32,6 +33,7 @@ def compare(a: DataSet, b: DataSet, *, verify: bool = True) -> dict[str, Any]:
         "corpus": _corpus(one, two),
         "tokenizer": _tokenizer(one, two),
         "tally": _tally(one.tally, two.tally),
+        "rows_changed": _rows_changed(one, two),
         "splits": {split: _split(one, two, split) for split in SPLITS},
         "shards": _shards(one, two),
         "lengths": _lengths(one, two),
@@ -87,6 +89,14 @@ def _tally(a: Tally, b: Tally) -> dict[str, Any]:
         "dropped": dropped(a.dropped, b.dropped),
         "rows_dropped": dropped(a.rows_dropped, b.rows_dropped),
     }
+
+
+def _rows_changed(a: Manifest, b: Manifest) -> dict[str, list[int]] | None:
+    """Return rule → rows that it changed, or None when a manifest does not tell."""
+    one, two = read_changes(a.made), read_changes(b.made)
+    if one is None or two is None:
+        return None
+    return {rule: [found[rule]["rows"] if rule in found else 0 for found in (one, two)] for rule in sorted({*one, *two})}
 
 
 def _split(a: Manifest, b: Manifest, split: str) -> dict[str, list[int]]:

@@ -8,8 +8,10 @@ from functools import cache
 from typing import Any
 
 from pipeline.documents import Document
+from pipeline.stage import Edited
 from shards.errors import MismatchError, UsageError
 
+SIMPLIFY_RULE = "simplify"
 _CONFIGURATION = "t2s"
 
 
@@ -38,12 +40,16 @@ class Simplify:
             )  # fmt: skip
         return installed
 
-    def __call__(self, document: Document) -> Document:
+    def __call__(self, document: Document) -> Document | Edited:
         text = document.text
         if text.isascii():
             return document
         converted: str = _converter().convert(text)
-        return document if converted == text else Document(text=converted, rows=document.rows)
+        if converted == text:
+            return document
+        lines = zip(text.split("\n"), converted.split("\n"), document.rows, strict=True)
+        rows = list(dict.fromkeys(row for before, after, row in lines if before != after))
+        return Edited(result=Document(text=converted, rows=document.rows), changed={SIMPLIFY_RULE: rows})
 
 
 def make_simplify() -> Simplify:

@@ -10,6 +10,7 @@ that the index holds and every block its own; else they are made anew.
 from __future__ import annotations
 
 import dataclasses
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -143,7 +144,8 @@ class _Spooler:
             return self._packed_table(stream, kind, path)
         format = detect(stream.head, self.file.format, path, self.settings.encoding) if stream.head else FORMATS["text"]
         codec = RowCodec.of(self.settings.encoding, stream.head)
-        return self._cut(format, path, utf8_rows(_chunks(stream), codec))
+        scan = self._cut(format, path, utf8_rows(_chunks(stream), codec))
+        return dataclasses.replace(scan, byte_order_mark=codec.skip > 0)
 
     def _table_kind(self, head: bytes) -> str | None:
         return table_kind(head, self.file.format, self.file.path)
@@ -151,7 +153,8 @@ class _Spooler:
     def _plain_table(self, head: bytes, kind: str) -> FileScan:
         if kind in _TEXT_TABLES:
             require_encoding(head, "utf-8", self.file.path, whole=len(head) < HEAD_BYTES)
-        return self._table(self.file.url, kind, self.file.path)
+        scan = self._table(self.file.url, kind, self.file.path)
+        return dataclasses.replace(scan, byte_order_mark=kind in _TEXT_TABLES and head.startswith(BOM_UTF8))
 
     def _packed_table(self, stream: Peekable, kind: str, shown: str) -> FileScan:
         """Spool a table that its reader cannot open where it lies: it needs a file, which goes again."""
@@ -160,12 +163,15 @@ class _Spooler:
         if kind in _TEXT_TABLES:
             require_encoding(stream.head, encoding, shown, whole=len(stream.head) < HEAD_BYTES)
         text = kind in _TEXT_TABLES and encoding != "utf-8"
+        codec = RowCodec.of(encoding, stream.head)
         with commit_stream(path) as copy:
-            for piece in utf8_rows(_chunks(stream), RowCodec.of(encoding, stream.head)) if text else _chunks(stream):
+            for piece in utf8_rows(_chunks(stream), codec) if text else _chunks(stream):
                 copy.write(piece)
         scan = self._table(str(path), kind, shown)
+        with open(path, "rb") as copied:
+            marked = kind in _TEXT_TABLES and (codec.skip > 0 or copied.read(len(BOM_UTF8)) == BOM_UTF8)
         remove_file(path)
-        return scan
+        return dataclasses.replace(scan, byte_order_mark=marked)
 
     def _table(self, url: str, kind: str, shown: str) -> FileScan:
         from pipeline.tables import read_table

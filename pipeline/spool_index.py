@@ -67,6 +67,7 @@ def _digest(url: str) -> tuple[int, str]:
 def _to_json(scan: FileScan) -> dict[str, Any]:
     return {
         "format": scan.format, "size": scan.size, "sha256": scan.sha256, "path": scan.path, "skipped": dict(scan.skipped),
+        "byte_order_mark": scan.byte_order_mark,
         "cuts": [[Path(block).name, *cut] for block, cut in zip(scan.blocks, scan.cuts, strict=True)],
         "members": [_to_json(member) for member in scan.members],
     }  # fmt: skip
@@ -79,6 +80,7 @@ def _from_json(value: dict[str, Any], folder: Path) -> FileScan:
         sha256=value["sha256"],
         path=value["path"],
         skipped=tuple(sorted(value["skipped"].items())),
+        byte_order_mark=bool(value["byte_order_mark"]),
         cuts=tuple((int(begin), int(end), int(row), str(sha256)) for _, begin, end, row, sha256 in value["cuts"]),
         blocks=tuple(str(folder / name) for name, *_ in value["cuts"]),
         members=tuple(_from_json(member, folder) for member in value["members"]),

@@ -12,13 +12,13 @@ from pipeline.documents import Document, Drop, Ledger
 from pipeline.filter_settings import parse_filters, stages_for
 from pipeline.filters import FILTER_STAGES, make_filter
 from pipeline.simplify import Simplify, make_simplify
-from pipeline.stage import Shortened, Stage, StageOfMany
+from pipeline.stage import Edited, Stage, StageOfMany
 from pipeline.text_block import batches
 from shards.errors import unknown_name
 
 _MANY_CHARACTERS = 1 << 16
 
-Result = Document | Shortened | Drop
+Result = Document | Edited | Drop
 
 
 def default_stages() -> tuple[Stage, ...]:
@@ -72,12 +72,14 @@ def _make(description: Mapping[str, Any], work_folder: Path | None) -> Stage:
 
 
 def run_stages(documents: Iterable[Document], stages: Sequence[Stage], ledger: Ledger) -> Iterator[Document]:
-    """Yield the documents that every stage lets through; account for the rest, and for rows that a stage took out.
+    """Yield the documents that every stage lets through; account for the rest, for rows that a stage took out, and for changes.
 
     A row counts as dropped when none of its lines is left, under the reason of the first of them to go.
     """
     for document, first in _first_results(documents, stages):
-        result, lost = apply(first, stages[1:])
+        result, lost, changed = apply(first, stages[1:])
+        for rule, rows in changed:
+            ledger.change_rows(rule, rows)
         if result is document:
             ledger.keep(document.distinct_rows)
             yield document
@@ -105,19 +107,23 @@ def _first_results(documents: Iterable[Document], stages: Sequence[Stage]) -> It
         yield from zip(batch, first.of_many(batch), strict=True)
 
 
-def apply(result: Result, stages: Sequence[Stage]) -> tuple[Document | Drop, list[tuple[int, str]]]:
-    """Return a document, or what a stage made of it, after all `stages`, or why it is dropped; and the lines lost on the way.
+def apply(
+    result: Result, stages: Sequence[Stage]
+) -> tuple[Document | Drop, list[tuple[int, str]], list[tuple[str, Sequence[int]]]]:
+    """Return a document, or what a stage made of it, after all `stages`, or why it is dropped; and what happened on the way.
 
-    Those as (row, reason).
+    That is the lines lost as (row, reason), and (rule, rows that it changed).
     """
     lost: list[tuple[int, str]] = []
+    changed: list[tuple[str, Sequence[int]]] = []
     later = iter(stages)
     while True:
-        if isinstance(result, Shortened):
+        if isinstance(result, Edited):
             lost += result.lost
+            changed += result.changed.items()
             result = result.result
         if isinstance(result, Drop) or (stage := next(later, None)) is None:
-            return result, lost
+            return result, lost, changed
         result = stage(result)
 
 

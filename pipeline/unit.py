@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ class UnitReport:
     """What became of one unit.
 
     histogram: upper bound of a length bin (tokens with special ones) → samples of train; unknown: the most frequent characters
-    that the vocabulary lacks; seconds: time by part of the work; peak_bytes: resident memory of the process at most, so far.
+    that the vocabulary lacks; changed: rule → number of ``rows`` that it changed and the ``first`` of them; seconds: time by part
+    of the work; peak_bytes: resident memory of the process at most, so far.
     """
 
     index: int
@@ -74,6 +75,7 @@ class UnitReport:
     seconds: dict[str, float]
     peak_bytes: int
     elapsed_s: float
+    changed: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports of older builds lack it
 
     def to_json_object(self) -> dict[str, Any]:
         # Not by `asdict`, whose deep copies of every count are what a driver would spend most of its time on.
@@ -140,6 +142,7 @@ class UnitBuilder:
             documents={"read": ledger.documents_read, "kept": ledger.documents_kept, "dropped": dict(ledger.documents_dropped)},
             rows={"read": ledger.rows_read, "kept": ledger.rows_kept, "dropped": dict(ledger.rows_dropped)},
             rejects=ledger.rejects,
+            changed={rule: {"rows": count, "first": ledger.changes[rule]} for rule, count in sorted(ledger.rows_changed.items())},
             quarantined=guard.report(),
             unknown=dict(unknown.most_common(MAX_UNKNOWN)),
             seconds=dict(watch.seconds),

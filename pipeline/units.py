@@ -46,10 +46,11 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Units of all files, in order, and the corpus they come from."""
+    """Units of all files, in order, and the corpus they come from. marked: files that lost a byte order mark before the cut."""
 
     corpus: tuple[CorpusEntry, ...]
     units: tuple[Unit, ...]
+    marked: tuple[str, ...] = ()
 
     def plan_hash(self, recipe_hash: str, tokenizer_hash: str) -> str:
         """Return the hash that names the shards: of recipe, tokenizer and corpus content."""
@@ -80,7 +81,8 @@ def make_plan(files: Sequence[InputFile], scans: Sequence[FileScan]) -> Plan:
                 )
             )  # fmt: skip
     corpus = tuple(CorpusEntry(path=f.path, size=s.size, sha256=s.sha256) for f, s in zip(files, scans, strict=True))
-    return Plan(corpus=corpus, units=tuple(units))
+    marked = tuple(file.path for file, scan in zip(files, scans, strict=True) if scan.byte_order_mark)
+    return Plan(corpus=corpus, units=tuple(units), marked=marked)
 
 
 def read_unit(unit: Unit) -> bytes:

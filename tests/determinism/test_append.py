@@ -31,7 +31,9 @@ def more(tmp_path: Path, corpus: Path) -> Path:
     (tmp_path / "more").mkdir()
     text = (corpus / "text/0.txt").read_text()
     for name in ("x.txt", "y.txt"):
-        (tmp_path / "more" / name).write_text(f"{name}是新的文件。它有两句话。\n\n" + text[: len(text) // 2], encoding="utf-8")
+        (tmp_path / "more" / name).write_text(
+            f"{name}是新的文件，叫Ａ。它有两句话。\n\n" + text[: len(text) // 2], encoding="utf-8"
+        )
     return tmp_path / "more"
 
 
@@ -82,6 +84,8 @@ def test_appending_again_passes_over_what_is_there(tmp_path: Path, corpus: Path,
     assert code == 0 and (report["figures"]["appended_files"], report["figures"]["skipped_files"]) == (1, 1)
     second = read(tmp_path)
     assert second.shards[: len(first.shards)] == first.shards and second.made["appends"] == 2
+    changed = [manifest.made["rows_changed"]["fold_full_width@1"] for manifest in (first, second)]
+    assert changed == [{"rows": 1, "places": ["x.txt:1"]}, {"rows": 2, "places": ["x.txt:1", "y.txt:1"]}]
     everything = tree(tmp_path / "shards/set")
     assert append(tmp_path, "--input", str(more)) == 0
     assert tree(tmp_path / "shards/set") == everything, "nothing to add, nothing changed"

@@ -27,6 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     for name in ("zh_1.txt", "en.txt"):
         text = (ROOT / "pipeline" / "sample" / name).read_bytes()[:24_000].decode("utf-8", "ignore")
+        text = text.replace("。", "。\u200b").replace("the ", "ｔhe\u3000")  # work for the rules of cleaning
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
@@ -36,12 +37,14 @@ def command(corpus: Path, *more: str) -> list[str]:
 
 
 def files(cwd: Path) -> dict[str, bytes]:
-    """Return the files of the data set but those that tell when and how long: the manifest, and the note of its units."""
-    return {
-        name: data
-        for name, data in tree(cwd / "shards" / "set").items()
-        if name != "manifest.json" and not name.startswith("units-")
-    }
+    """Return the files of the data set but those that tell when and how long: the manifest, and the note of its units.
+
+    Of the manifest what it counts beside the tally.
+    """
+    folder = cwd / "shards" / "set"
+    made = Manifest.read(folder).made
+    found = {name: data for name, data in tree(folder).items() if name != "manifest.json" and not name.startswith("units-")}
+    return found | {name: repr(made[name]).encode() for name in ("rejects", "rows_changed", "skipped", "unknown_characters")}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,8 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     cwd = tmp_path_factory.mktemp("undisturbed")
     ran = run("pipeline.build", *command(corpus, "--engine", "local", "--json"), cwd=cwd)
     assert ran.code == 0, ran.err
-    assert len(files(cwd)) > 12, "several shards, some of them held out, and the tokenizer"
+    assert len(files(cwd)) > 16, "several shards, some of them held out, and the tokenizer"
+    assert b"fold_full_width" in files(cwd)["rows_changed"]
     return ran.json["fingerprint"], files(cwd)
 
 

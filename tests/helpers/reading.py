@@ -73,6 +73,7 @@ def _add(total: Ledger, part: Ledger) -> None:
         setattr(total, name, getattr(total, name) + getattr(part, name))
     total.documents_dropped.update(part.documents_dropped)
     total.rows_dropped.update(part.rows_dropped)
+    total.rows_changed.update(part.rows_changed)
 
 
 def conserved(ledger: Ledger) -> None:

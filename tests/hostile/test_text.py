@@ -201,6 +201,29 @@ def test_a_bom_at_the_start_is_no_text(tmp_path: Path, kind: str) -> None:
     path.write_bytes(gzip.compress(data) if kind == "gz" else data)
     found = read(path, tmp_path / "work")
     assert [d.text for d in found.kept] == [FIRST, LAST] and not found.rejects
+    assert marks(found) == 1, "what is taken off is counted, whoever does it"
+
+
+@pytest.mark.parametrize("form", ["wikiextractor", "mediawiki", "utf-16", "csv in utf-16", "gb18030"])
+def test_a_bom_at_the_start_of_other_files_is_no_text_either(tmp_path: Path, form: str) -> None:
+    text = {
+        "wikiextractor": f'<doc id="1" url="" title="T">\nT\n\n{FIRST}\n\n</doc>\n',
+        "mediawiki": "<mediawiki>\n<page>\n<ns>0</ns>\n<revision>\n"
+        f'<text xml:space="preserve">{FIRST}</text>\n</revision>\n</page>\n</mediawiki>\n',
+        "csv in utf-16": f"text\n{FIRST}\n",
+    }.get(form, f"{FIRST}\n")
+    encoding = "gb18030" if form == "gb18030" else "utf-16-le" if form.endswith("utf-16") else "utf-8"
+    path = tmp_path / ("f.csv" if form.startswith("csv") else "f")
+    path.write_bytes(f"\ufeff{text}".encode(encoding))
+    found = read(path, tmp_path / "work", encoding=encoding.removesuffix("-le"))
+    assert [d.text for d in found.kept] == [FIRST] and set(found.rejects) <= {"title"}
+    assert marks(found) == 1
+
+
+def marks(found: Read) -> int:
+    """Return how many byte order marks were counted, in rows by readers and rules or as one of the file."""
+    changed = found.ledger.rows_changed
+    return changed["byte_order_mark"] + changed["remove_byte_order_marks@1"] + len(found.plan.marked)
 
 
 @pytest.mark.parametrize("ends", [["\r\n"], ["\n", "\r\n"], ["\r\r\n"]], ids=["CRLF", "mixed", "CRCRLF"])

@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clean import clean_text
+from pipeline.clean import (
+    _PRINTABLE,
+    _UNPRINTABLE,
+    CLEAN_RULES,
+    REQUIRED_RULES,
+    clean_text,
+    make_changing_rules,
+    make_clean_text,
+)
 from pipeline.clean_stage import RULES, Clean, make_clean
 from pipeline.documents import Document, Ledger
-from pipeline.stage import Shortened
+from pipeline.stage import Edited
 from pipeline.stages import make_stages, run_stages
 from shards.errors import UsageError
 
@@ -30,7 +38,7 @@ def document(*lines: str) -> Document:
 
 def cleaned(line: str) -> str:
     result = Clean()(document(line, "终。"))
-    result = result.result if isinstance(result, Shortened) else result
+    result = result.result if isinstance(result, Edited) else result
     assert isinstance(result, Document)
     return result.text.removesuffix("终。").removesuffix("\n")
 
@@ -100,7 +108,7 @@ def test_prose_and_code_stay(line: str) -> None:
 @given(st.lists(LINES, min_size=1, max_size=5))
 def test_is_idempotent(lines: list[str]) -> None:
     once = Clean()(document(*(line.replace("\n", "") or "x" for line in lines)))
-    once = once.result if isinstance(once, Shortened) else once
+    once = once.result if isinstance(once, Edited) else once
     if isinstance(once, Document):
         assert all(once.lines)
         assert Clean()(once) is once
@@ -168,10 +176,48 @@ def test_rules_are_chosen_by_name() -> None:
         "rules": ["remove_lone_surrogates@1", "fold_full_width@1", "collapse_white_space@1", "strip@1"],
     }
     result = only(document("Ａ\u200b[[b]]  c", "编辑"))
-    assert isinstance(result, Document) and result.lines == ("A\u200b[[b]] c", "编辑")
+    assert isinstance(result, Edited) and isinstance(result.result, Document)
+    assert result.result.lines == ("A\u200b[[b]] c", "编辑")
+    assert result.changed == {"fold_full_width@1": [1], "collapse_white_space@1": [1]}
     assert make_clean(["all"]) == Clean() == make_clean(RULES)
     assert make_stages([only.description]) == (only,)
     assert pickle.loads(pickle.dumps(only)) == only
+
+
+DIRTY_ROWS = {
+    "remove_byte_order_marks@1": "前\ufeff后", "remove_lone_surrogates@1": "前\ud83d后", "remove_noncharacters@1": "前\ufffe后",
+    "remove_controls@1": "前\x01后", "remove_zero_width_and_bidi@1": "前\u200b后", "remove_stray_joiners_and_tags@1": "前\u200d后",
+    "fold_full_width@1": "ＡＢ", "collapse_white_space@1": "前\u3000后", "strip@1": " 前", "remove_wiki_markup@1": "[[前|后]]",
+    "drop_boilerplate_lines@1": "参考文献",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("copies", [1, 300], ids=["short", "long"])
+def test_each_rule_counts_the_rows_that_it_changed(copies: int) -> None:
+    assert tuple(DIRTY_ROWS) == RULES
+    ledger, lines = Ledger(), ["没有问题的一行。", *DIRTY_ROWS.values()] * copies
+    documents = [document(*lines), Document.of(["很好。", "Ａ", "Ｂ\u200b"], (9001, 9002, 9002))]
+    list(run_stages(documents, (Clean(),), ledger))
+    counted = dict.fromkeys(RULES, copies)
+    counted |= {"fold_full_width@1": copies + 1, "remove_zero_width_and_bidi@1": copies + 1}  # two lines of a row are one row
+    assert ledger.rows_changed == counted
+    for number, rule in enumerate(RULES, 2):
+        rows = [number + copy * len(RULES) + copy for copy in range(copies)]
+        rows += [9002] * (counted[rule] - copies)
+        assert ledger.changes[rule] == rows[:20]
+    assert ledger.rows_dropped == {"boilerplate": copies} and ledger.rows_read == copies * 12 + 2
+
+
+@given(LINES, st.sets(st.sampled_from(CLEAN_RULES)))
+def test_rules_one_by_one_do_what_all_do_at_once(line: str, rules: set[str]) -> None:
+    text, named = line, []
+    for rule in CLEAN_RULES:
+        if rule in {*rules, *REQUIRED_RULES}:
+            after = (_UNPRINTABLE | _PRINTABLE)[rule](text)
+            named += [rule] if after != text else []
+            text = after
+    assert text == make_clean_text(rules)(line)
+    assert make_changing_rules(rules)(line) == named
 
 
 @pytest.mark.parametrize(

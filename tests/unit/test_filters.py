@@ -15,7 +15,7 @@ from pipeline.filter_settings import FILTER_NAMES, FilterSettings, parse_filters
 from pipeline.filters import LanguageShare, RepeatedNgrams, WordLength
 from pipeline.rolling_hash import code_points, prefix_sums, spans, windows
 from pipeline.simplify import Simplify, make_simplify
-from pipeline.stage import Shortened, Stage
+from pipeline.stage import Edited, Stage
 from pipeline.stages import default_stages, make_stages, run_stages
 from pipeline.text_tokens import tokenize
 from shards.errors import MismatchError, UsageError
@@ -78,7 +78,7 @@ def one(text: str, lang: str | None = None) -> Stage:
 )
 def test_filter(text: str, lang: str | None, lines: list[str], expected: str | None) -> None:
     result = one(text, lang)(document(*lines))
-    result = result.result if isinstance(result, Shortened) else result
+    result = result.result if isinstance(result, Edited) else result
     assert (result.reason if isinstance(result, Drop) else None) == expected
 
 
@@ -157,8 +157,13 @@ def test_settings_name_the_offending_value() -> None:
 
 def test_simplify_keeps_lines() -> None:
     simplify = make_simplify()
-    result = simplify(document("頭髮發展，乾燥與干涉。", "plain", "說話"))
-    assert (result.lines, result.rows) == (("头发发展，干燥与干涉。", "plain", "说话"), (1, 2, 3))
+    edited = simplify(document("頭髮發展，乾燥與干涉。", "plain", "說話"))
+    assert isinstance(edited, Edited) and edited.changed == {"simplify": [1, 3]}
+    result = edited.result
+    assert isinstance(result, Document) and (result.lines, result.rows) == (
+        ("头发发展，干燥与干涉。", "plain", "说话"),
+        (1, 2, 3),
+    )
     assert make_stages([simplify.description]) == (simplify,)
     ascii_only = document("nothing to do")
     assert simplify(ascii_only) is ascii_only
