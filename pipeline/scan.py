@@ -1,7 +1,7 @@
 """One pass over an input file: sha256 of the whole, and cuts at the first document border at or after every `unit_bytes`.
 
 Plain UTF-8 files are cut where they lie. Whatever cannot be read from the middle (compressed files, members of archives, other
-encodings, tables, files with a row too long to be held) is spooled first, see `pipeline.spool`.
+encodings, tables, files with a row too long to be held or one that apes our mark) is spooled first, see `pipeline.spool`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import fsspec
 from pipeline import limits
 from pipeline.compressed import Peekable, SourceStream, archive_of, compression_of, refuse_unknown_container
 from pipeline.cuts import Cutter
+from pipeline.dropped_row import holds_mark
 from pipeline.errors import InputError
 from pipeline.format_protocol import Format
 from pipeline.formats import detect, format_name, table_kind
@@ -106,14 +107,18 @@ def _scan_in_place(file: InputFile, unit_bytes: int, settings: ReaderSettings) -
 
 
 def _chunks(stream: Peekable) -> Iterator[bytes | None]:
-    """Yield the stream in portions; None where a row is longer than may be held."""
+    """Yield the stream in portions; None where a row is longer than may be held, or could be taken for one of ours."""
     size = min(_READ_BYTES, limits.MAX_LINE_BYTES)
-    unended = 0
+    unended, before = 0, b""
     while chunk := stream.read(size):
         last = chunk.rfind(b"\n")
         if unended + (len(chunk) if last < 0 else chunk.find(b"\n")) > limits.MAX_LINE_BYTES:
             yield None
             return
+        if holds_mark(chunk, before):
+            yield None
+            return
+        before = chunk[-1:]
         unended = unended + len(chunk) if last < 0 else len(chunk) - last - 1
         yield chunk
 

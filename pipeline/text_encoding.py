@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import limits
-from pipeline.dropped_row import LINE_TOO_LONG, dropped_row, invalid_encoding
+from pipeline.dropped_row import LINE_TOO_LONG, dropped_row, invalid_encoding, without_marks
 from pipeline.errors import EncodingError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class RowCodec:
     def to_utf8(self, rows: bytes) -> bytes:
         """Return whole rows as UTF-8; UTF-8 itself passes unchecked, for the reader of the format checks it."""
         if self.encoding == "utf-8":
-            return rows
+            return without_marks(rows)
         try:
             text = rows.decode(self.codec)
             if text.count("\n") == (rows.count(self.newline) if self.width == 1 else len(self.newlines(rows))):

@@ -64,6 +64,8 @@ CASES: dict[str, tuple[str | bytes, str, str]] = {
     "overlong encoding": (b"a\xc0\xafb\xe0\x80\xaf", "invalid_utf8", "invalid_utf8"),
     "surrogates in UTF-8": (b"a\xed\xa0\xbd\xed\xb8\x80b", "invalid_utf8", "invalid_utf8"),
     "beyond U+10FFFF": (b"a\xf4\x90\x80\x80b", "invalid_utf8", "invalid_utf8"),
+    "a row that names its own reason": (b"\xff!line_too_long", "invalid_utf8", "invalid_utf8"),
+    "a row that names an encoding": (b"\xff!invalid_gb18030", "invalid_utf8", "invalid_utf8"),
     "BOM inside": ("前\ufeff后", KEPT, KEPT),
     "C0, DEL and C1 controls": ("前\x01\x02\x1b\x7f\x9f后", KEPT, KEPT),
     "line and paragraph separators": ("前\u2028中\u2029后", KEPT, KEPT),
@@ -106,6 +108,25 @@ def test_a_hostile_row_is_kept_or_has_a_reason_and_its_neighbours_stay(tmp_path:
     else:
         assert found.rejects == ({} if outcome == BLANK else {outcome: [f"{path}:{place}"]})
         assert [d.text for d in found.kept] == [FIRST, LAST]
+
+
+@pytest.mark.parametrize("before", range(14, 22))
+@pytest.mark.parametrize("packed", ["txt", "gz"])
+def test_no_row_chooses_its_own_reason_wherever_portions_end(
+    tmp_path: Path, packed: str, before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.limits.MAX_LINE_BYTES", 20)  # which is how much is read at once, too
+    path = write(tmp_path, packed, ["a" * before, b"\xff!line_too_long", "b"])
+    found = read(path, tmp_path / "work")
+    too_long = [f"{path.name}:1"] if before > 20 else []
+    assert found.rejects.get("line_too_long", []) == too_long and found.rejects["invalid_utf8"] == [f"{path.name}:3"]
+    assert found.texts[-1] == "b" and found.ledger.rows_read == 3
+
+
+def test_a_whole_row_of_jsonl_that_names_its_own_reason(tmp_path: Path) -> None:
+    path = write(tmp_path, "jsonl", [FIRST, "x", LAST], {1: b"\xff!line_too_long"})
+    found = read(path, tmp_path / "work")
+    assert found.texts == [FIRST, LAST] and found.rejects == {"invalid_utf8": ["f.jsonl:2"]}
 
 
 def test_what_cleaning_must_leave_alone_and_what_it_must_not(tmp_path: Path) -> None:
