@@ -147,6 +147,18 @@ def test_stretches_are_whole_documents_spread_over_all_files(tmp_path: Path) -> 
     assert stretches == take_stretches(sources, 20_000, seed=3) != take_stretches(sources, 20_000, seed=4)
 
 
+def test_rows_of_a_sample_are_those_of_the_file_or_say_what_they_count_from(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text := documents(200), encoding="utf-8")
+    data, sources = text.encode(), sources_of(tmp_path)
+    for stretch in take_stretches(sources, len(data), seed=0):
+        for unit in stretch.units:
+            assert (unit.path, unit.first_row) == ("a.txt", data[: unit.begin].count(b"\n") + 1)
+    for stretch in take_stretches(sources, len(data) // 2, seed=0):
+        for unit in stretch.units:
+            said = f" (row {unit.first_row} is the one {unit.begin} bytes behind row 1)" if unit.begin else ""
+            assert unit.path == f"a.txt{said}" and unit.first_row == unit.begin + 1
+
+
 def test_a_stretch_goes_on_in_the_next_file_when_files_are_small(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"{number:03}.txt").write_text(documents(2, first=number * 2) + "\n", encoding="utf-8")
