@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -14,12 +15,22 @@ from pipeline.load_tokenizer import load_tokenizer
 from pipeline.vocab import KINDS, build_parser
 from tests.helpers.commands import ROOT, error_of, flags, run
 
-TEXTS = [
-    "lower lowest newer newest wider",
-    "研究生研究生命起源，北京大学的科学",
-    "Über café 2020 한국 👍",
-    "zebra yankee xray whisky",
-] * 3
+
+def texts() -> list[str]:
+    """Return some 200 kB of words and runs of Han that are equally likely, so that counts tie everywhere."""
+    random = Random(7)
+    words = ["".join(random.choices("abcdefghij", k=random.randint(1, 9))) for _ in range(1500)]
+    words += ["Über", "café", "2020", "한국", "👍", "lower", "lowest", "newest"] * 5
+    known = "研究生命起源北京大学的科学天气公园孩子们草地明再见"
+    han = [*known, *map(chr, range(0x4E00, 0x4E00 + 600))]
+    return [
+        " ".join(random.choices(words, k=12))
+        + "".join(random.choices(han, k=14))
+        + "，"
+        + "".join(random.choices(known, k=6))
+        + "。"
+        for _ in range(1500)
+    ]
 
 
 def test_flags() -> None:
@@ -30,10 +41,13 @@ def test_flags() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_five_processes_agree(kind: str) -> None:
+def test_five_processes_agree(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "texts").write_text("\n".join(texts()), encoding="utf-8")
+    assert (tmp_path / "texts").stat().st_size > 180_000
     code = (
-        "from pipeline.train_kinds import train_tokenizer\n"
-        f"print(train_tokenizer({kind!r}, {TEXTS!r}, 320).hash)"
+        "from pathlib import Path\nfrom pipeline.train_kinds import train_tokenizer\n"
+        f"lines = Path({str(tmp_path / 'texts')!r}).read_text(encoding='utf-8').split('\\n')\n"
+        f"print(train_tokenizer({kind!r}, lines, 1500).hash)"
     )  # fmt: skip
     running = [
         subprocess.Popen(

@@ -91,6 +91,21 @@ def test_counts_are_those_of_the_manifest(built: Path, card: dict[str, Any]) -> 
     assert card["lengths"] == {str(int(k)): v for k, v in manifest.length_histogram.items()} == card["sample"]["lengths"]
 
 
+def test_a_build_tells_its_card_what_was_unknown_and_where_time_went(tmp_path: Path) -> None:
+    tokenizer = tmp_path / "vocab.txt"
+    characters = [*sorted(set(documents(40)) - {"\n"}), *(f"##{digit}" for digit in range(10))]
+    tokenizer.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]) + "\n", encoding="utf-8")
+    text = f"{documents(40)}\n\n龘龘龘和鿕。\n龘好。\n"
+    folder = build_set(tmp_path, "set", {"a.txt": text}, "--tokenizer", str(tokenizer), "--unit-size", "1024", corpus="text")
+    found = make_card(folder, CardSettings())
+    assert list(found["unknown_characters"].items()) == [("龘", 4), ("和", 1), ("鿕", 1)], "not in the vocabulary"
+    seconds = found["throughput"]["stage_seconds"]
+    assert {"read", "clean", "sentences", "encode", "lay_out", "write"} == set(seconds)
+    assert all(s >= 0 for s in seconds.values()) and 0 < sum(seconds.values()) <= found["throughput"]["unit_s"] * 1.01 + 0.01
+    page = Page(render_card(found))
+    assert f"U+{ord('龘'):04X} 4" in page.text and "lay_out" in page.text and "did not record" not in page.text
+
+
 def test_statistics_equal_a_plain_count(built: Path, card: dict[str, Any]) -> None:
     data_set = DataSet.open(built)
     split = data_set.split("train")
