@@ -73,11 +73,16 @@ TOUCHED = (
     f"{_WHITE_SPACE.replace(chr(10), '')}{_FULL_WIDTH}\U00010000-\U0010ffff"
 )
 
-_SPACES = re.compile(f"[ {_WHITE_SPACE}]+")
-_FOLDABLE = re.compile(f"[{_FULL_WIDTH}]")
+# All but the single plain space, which most text is full of: a list of the pieces between would take a gigabyte for a long line.
+_SPACES = re.compile(f"[{_WHITE_SPACE}][ {_WHITE_SPACE}]*| [ {_WHITE_SPACE}]+")
+_FOLDABLE = re.compile(f"[{_FULL_WIDTH}]+")
 # A flag's tags follow the black flag and end with the cancel tag; that one sequence is kept by being matched first.
 _TAG_RUN = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_TAGS}]+")
 _STRAY_JOINER = re.compile(f"(?<![{_EMOJI_END}]){_JOINER}|{_JOINER}(?![{_EMOJI}])")
+
+# A giant line is cleaned in portions, for each step makes a copy. Between two of these characters no rule acts.
+_PORTION_CHARACTERS = 1 << 20
+_UNTOUCHED_PAIR = re.compile("[0-9A-Za-z\u4e00-\u9fff]{2}")
 
 
 def _remove_strays(text: str) -> str:
@@ -85,7 +90,7 @@ def _remove_strays(text: str) -> str:
 
 
 def _fold(text: str) -> str:
-    return text.translate(_FOLDED) if not text.isascii() and _FOLDABLE.search(text) else text
+    return text if text.isascii() else _FOLDABLE.sub(lambda found: found[0].translate(_FOLDED), text)
 
 
 def _collapse(text: str) -> str:
@@ -121,7 +126,19 @@ def make_clean_text(rules: Collection[str]) -> Callable[[str], str]:
             text = _fold(text)
         return (_SPACES.sub(" ", text) if "  " in text else text).strip(" ")
 
-    return clean
+    def clean_portions(text: str) -> str:
+        if len(text) <= _PORTION_CHARACTERS:
+            return clean(text)
+        portions: list[str] = []
+        begin = 0
+        while begin < len(text):
+            found = _UNTOUCHED_PAIR.search(text, begin + _PORTION_CHARACTERS)
+            end = found.start() + 1 if found else len(text)
+            portions.append(clean(text[begin:end]))
+            begin = end
+        return "".join(portions)
+
+    return clean_portions
 
 
 # Every rule by itself. Those that take out or keep characters which are not printable come first.

@@ -22,6 +22,7 @@ from pipeline.look_ahead import LookAhead
 from pipeline.stage import Edited, keep_lines
 from shards.errors import UsageError, unknown_name
 
+_ALONE_CHARACTERS = 1 << 20
 RULES: tuple[str, ...] = (*CLEAN_RULES, MARKUP_RULE, BOILERPLATE_RULE)
 
 
@@ -43,6 +44,8 @@ class Clean:
 
     def of_many(self, documents: Sequence[Document]) -> list[Document | Edited | Drop]:
         """See `pipeline.stage.StageOfMany`: one look ahead serves all."""
+        if len(documents) == 1 or len(documents[-1].text) > _ALONE_CHARACTERS:  # a copy of one that long would be dear
+            return [self(document) for document in documents]
         numbers = self._look_ahead.lines("\n".join([document.text for document in documents]))
         results: list[Document | Edited | Drop] = list(documents)
         begins = [0, *accumulate(len(document.rows) for document in documents)]

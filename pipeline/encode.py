@@ -65,7 +65,8 @@ class Encoder:
         `bounds` int64[n + 1], ascending from 0 to the length of `text`: sentence *i* is ``text[bounds[i] : bounds[i + 1]]``,
         white space at its ends included. A bound lies where words are parted anyhow: at white space, or beside punctuation.
 
-        Memory beyond the result is bounded by blocks of about 1,048,576 characters, or one sentence if longer.
+        Memory beyond the result is bounded by blocks of about 1,048,576 characters, or one sentence if longer;
+        builds have none longer than `limits.MAX_SENTENCE_CHARACTERS`.
         """
         codes = code_points(text)
         sentences = len(bounds) - 1

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 MIB = 1 << 20
 
-# A row longer than this is dropped; held in memory at most once by whoever reads.
-MAX_LINE_BYTES = 64 * MIB
+# A row longer than this is dropped. Python holds a line that has one character beyond the basic plane at four bytes each, a few
+# copies of it at a time while it is cleaned: a build of a line of 8 MiB takes up to 400 MB.
+MAX_LINE_BYTES = 8 * MIB
+# A longer sentence is parted; no prose has one. What segmenters and encoders hold grows with the longest.
+MAX_SENTENCE_CHARACTERS = 1 << 16
 # A document may reach this far beyond the size of a unit; where a format cannot be cut inside documents, longer is an error.
 MAX_DOCUMENT_BYTES = 64 * MIB
 # Decompressed over compressed bytes. Text reaches 3 to 10, a log file 30, gzip at most 1,032.

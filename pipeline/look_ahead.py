@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.characters import look_up
 
 _LONG_CHARACTERS = 2000  # from here on the array calls, a few microseconds, cost less than what they save
+_GIANT_CHARACTERS = 1 << 22  # from here on the arrays would take more memory than a look at every line takes time
 _CODE_POINTS, _BASIC_PLANE = 0x110000, 0x10000
 _LINE_FEED, _SPACE = 0x0A, 0x20
 
@@ -42,6 +43,8 @@ class LookAhead:
 
     def lines(self, text: str) -> list[int]:
         """Return the numbers of the lines of `text` that a rule may change, ascending."""
+        if len(text) >= _GIANT_CHARACTERS:
+            return list(range(text.count("\n") + 1))
         if len(text) >= _LONG_CHARACTERS:
             return self._lines_of_long(text)
         lines = text.split("\n")

@@ -152,17 +152,21 @@ class UnitBuilder:
 
     def _encode(self, lang: str, watch: Stopwatch, documents: list[Document]) -> tuple[SentenceStream, Mapping[str, int]]:
         """Return the sentences of some documents, and how often each character was unknown."""
-        with watch.measure("sentences"):
-            block = TextBlock.of(documents)
-            bounds, line_of_sentence = block.sentences(None if self.recipe.layout == "line" else lang)
-        with watch.measure("encode"):
-            encoded = self.encoder.encode(block.text, bounds)
-        with watch.measure("lay_out"):
-            stream = SentenceStream(
-                ids=encoded.ids, word_start=encoded.word_start, offsets=encoded.offsets,
-                document=block.document[line_of_sentence], row=block.row[line_of_sentence],
-            ).without_empty()  # fmt: skip
-        return stream, encoded.unknown
+        streams: list[SentenceStream] = []
+        unknown: Counter[str] = Counter()
+        for block in TextBlock.of(documents).portions():
+            with watch.measure("sentences"):
+                sentences = block.sentences(None if self.recipe.layout == "line" else lang)
+            with watch.measure("encode"):
+                encoded = self.encoder.encode(sentences.text, sentences.bounds)
+            with watch.measure("lay_out"):
+                stream = SentenceStream(
+                    ids=encoded.ids, word_start=encoded.word_start, offsets=encoded.offsets,
+                    document=sentences.document, row=sentences.row,
+                )  # fmt: skip
+                streams.append(stream.without_empty())
+            unknown.update(encoded.unknown)
+        return streams[0] if len(streams) == 1 else join(streams), unknown
 
     def _split(self, documents: list[Document], stream: SentenceStream) -> Iterator[tuple[str, SentenceStream]]:
         held = np.array([is_held_out(document, self.recipe.heldout) for document in documents], np.bool_)

@@ -1,0 +1,62 @@
+"""One line as long as may be: a build holds it in bounded memory, accounts for it, and leaves other texts their bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import limits
+from tests.helpers.builds import build_text, data_files, write_corpus
+from tests.helpers.commands import ROOT
+
+
+def giant_line(kind: str, size: int) -> bytes:
+    sample = (ROOT / "pipeline" / "sample" / ("zh_1.txt" if kind == "han" else "en.txt")).read_text(encoding="utf-8")
+    if kind == "han":
+        text = "".join(c for c in sample if "\u4e00" <= c <= "\u9fd5")
+    else:
+        text = " ".join(["😀", *sample.split(), ""])  # the emoji: Python then holds the whole line at four bytes a character
+    data = text.encode()
+    return (data * (size // len(data) + 1))[:size].decode("utf-8", "ignore").encode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["han", "prose"])
+def test_a_line_at_the_cap_is_built_in_bounded_memory(tmp_path: Path, kind: str) -> None:
+    write_corpus(tmp_path, files=1)
+    line = giant_line(kind, limits.MAX_LINE_BYTES)
+    (tmp_path / "text" / "0.txt").write_bytes("第一行。\n\n".encode() + line + b"\n\nx" + line + "yz\n\n末行。\n".encode())
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.build", "--corpus", "text", "--name", "set", "--input", "text", "--tokenizer", "vocab.txt",
+         "--lang", "zh" if kind == "han" else "en", "--heldout", "0", "--engine", "local", "--json"],
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    manifest = json.loads((tmp_path / "shards" / "set" / "manifest.json").read_text(encoding="utf-8"))
+    rows = manifest["tally"]["rows"]
+    assert rows["read"] == rows["kept"] + sum(rows["dropped"].values()) and rows["dropped"] == {"line_too_long": 1}, rows
+    assert report["figures"]["worker_peak_bytes"] < 500 << 20, report
+
+
+@pytest.mark.parametrize("layout", ["pairs", "full", "line"])
+def test_the_limit_of_a_sentence_leaves_shorter_ones_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus", files=1)
+    longest = max(map(len, (corpus / "text" / "0.txt").read_text(encoding="utf-8").split("\n")))
+    found = []
+    for limit, portion in ((limits.MAX_SENTENCE_CHARACTERS, 1 << 21), (longest + 1, 400), (longest // 4, 1 << 21)):
+        monkeypatch.setattr(limits, "MAX_SENTENCE_CHARACTERS", limit)
+        monkeypatch.setattr("pipeline.text_block.PORTION_CHARACTERS", portion)
+        out = tmp_path / f"{limit}-{portion}"
+        out.mkdir()
+        build_text(out, corpus, "--layout", layout)
+        found.append(data_files(out))
+    assert found[0] == found[1]
+    if layout != "pairs":  # the sentences of this text are all short
+        assert found[0] != found[2]
