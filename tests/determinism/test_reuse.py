@@ -31,6 +31,8 @@ def units_of(cwd: Path) -> int:
 
 
 def test_a_changed_file_rebuilds_its_own_units(tmp_path: Path, corpus: Path) -> None:
+    with open(corpus / "text/0.txt", "a") as file:
+        file.write("\n\n这一篇有些\u200b脏，Ａ。\n")
     build_text(tmp_path, corpus)
     total = units_of(tmp_path)
     with open(corpus / "text/1.txt", "a") as file:
@@ -38,6 +40,8 @@ def test_a_changed_file_rebuilds_its_own_units(tmp_path: Path, corpus: Path) -> 
     report = build_text(tmp_path, corpus, "--overwrite")
     assert total - 2 <= report["figures"]["reused_units"] < total, "all but the last unit of one file of three"
     assert data_files(tmp_path) == fresh(tmp_path, corpus)
+    again, anew = (Manifest.read(cwd / "shards/set").made for cwd in (tmp_path, tmp_path / "fresh"))
+    assert again["rows_changed"] == anew["rows_changed"] and again["rows_changed"]["fold_full_width@1"]["rows"] == 1
     DataSet.open(tmp_path / "shards/set").verify()
 
 
