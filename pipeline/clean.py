@@ -22,7 +22,7 @@ Cost: everything a rule touches but a repeated space and a full-width character 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 # Each rule carries its version: a changed rule is a changed recipe, and so another data set.
@@ -127,18 +127,18 @@ def make_clean_text(rules: Collection[str]) -> Callable[[str], str]:
         return (_SPACES.sub(" ", text) if "  " in text else text).strip(" ")
 
     def clean_portions(text: str) -> str:
-        if len(text) <= _PORTION_CHARACTERS:
-            return clean(text)
-        portions: list[str] = []
-        begin = 0
-        while begin < len(text):
-            found = _UNTOUCHED_PAIR.search(text, begin + _PORTION_CHARACTERS)
-            end = found.start() + 1 if found else len(text)
-            portions.append(clean(text[begin:end]))
-            begin = end
-        return "".join(portions)
+        return clean(text) if len(text) <= _PORTION_CHARACTERS else "".join([clean(portion) for portion in _portions(text)])
 
     return clean_portions
+
+
+def _portions(text: str) -> Iterator[str]:
+    begin = 0
+    while begin < len(text):
+        found = _UNTOUCHED_PAIR.search(text, begin + _PORTION_CHARACTERS)
+        end = found.start() + 1 if found else len(text)
+        yield text[begin:end]
+        begin = end
 
 
 # Every rule by itself. Those that take out or keep characters which are not printable come first.
@@ -172,7 +172,13 @@ def make_changing_rules(rules: Collection[str]) -> Callable[[str], list[str]]:
                 text = after
         return found
 
-    return changing
+    def changing_portions(text: str) -> list[str]:
+        if len(text) <= _PORTION_CHARACTERS:
+            return changing(text)
+        found = {rule for portion in _portions(text) for rule in changing(portion)}
+        return [rule for rule in CLEAN_RULES if rule in found]
+
+    return changing_portions
 
 
 _clean_text = make_clean_text(CLEAN_RULES)

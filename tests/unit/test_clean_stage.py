@@ -220,6 +220,15 @@ def test_rules_one_by_one_do_what_all_do_at_once(line: str, rules: set[str]) -> 
     assert make_changing_rules(rules)(line) == named
 
 
+def test_a_giant_row_names_the_rules_that_change_any_of_it() -> None:
+    line = "  开头" + "平常的文字" * 300_000 + "Ａ\u200b" + "文字" * 600_000 + "\u3000\u3000结尾"
+    result = Clean()(document(line))
+    assert isinstance(result, Edited)
+    assert result.changed == {
+        rule: [1] for rule in ("remove_zero_width_and_bidi@1", "fold_full_width@1", "collapse_white_space@1", "strip@1")
+    }
+
+
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
