@@ -14,7 +14,7 @@ MAX_LINE_BYTES = 8 * MIB
 # A longer sentence is parted; no prose has one. What segmenters and encoders hold grows with the longest.
 MAX_SENTENCE_CHARACTERS = 1 << 16
 # A document may reach this far beyond the size of a unit; where a format cannot be cut inside documents, longer is an error.
-MAX_DOCUMENT_BYTES = 64 * MIB
+MAX_DOCUMENT_BYTES = 16 * MIB
 # Decompressed over compressed bytes. Text reaches 3 to 10, a log file 30, gzip at most 1,032.
 MAX_RATIO = 200
 # Below this many decompressed bytes the ratio does not matter.

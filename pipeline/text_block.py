@@ -50,18 +50,13 @@ class TextBlock:
             row=np.fromiter(rows, np.int64, int(lines.sum())),
         )
 
-    def portions(self) -> Iterator[TextBlock]:
-        """Yield the block itself, or one that is long in portions of whole lines: a document may be as long as a unit."""
-        if len(self.text) <= PORTION_CHARACTERS:
-            yield self
-            return
-        lines = line_bounds(code_points(self.text))
-        begin = 0
-        while begin < len(self.row):
-            end = max(begin + 1, int(np.searchsorted(lines, lines[begin] + PORTION_CHARACTERS, side="right")) - 1)
-            text = self.text[int(lines[begin]) : int(lines[end])]
-            yield TextBlock(text=text, document=self.document[begin:end], row=self.row[begin:end])
-            begin = end
+    @classmethod
+    def portions(cls, documents: Sequence[Document]) -> Iterator[TextBlock]:
+        """Yield the documents as one block, or where they are long as several, of whole lines, however long a document is."""
+        for group in _groups(documents):
+            block = cls.of([document for _, document in group])
+            numbers = np.array([number for number, _ in group], np.int64)
+            yield cls(text=block.text, document=numbers[block.document], row=block.row)
 
     def sentences(self, lang: str | None) -> Sentences:
         """Return the sentences; the lines where `lang` is None. Long ones are parted (`pipeline.long_sentences`)."""
@@ -84,3 +79,32 @@ def batches(documents: Iterable[Document], least_characters: int = BLOCK_CHARACT
             batch, characters = [], 0
     if batch:
         yield batch
+
+
+def _groups(documents: Sequence[Document]) -> Iterator[list[tuple[int, Document]]]:
+    """Yield documents or stretches of their lines, with their numbers, until each group is long enough."""
+    group: list[tuple[int, Document]] = []
+    characters = 0
+    for number, document in enumerate(documents):
+        for part in _stretches(document):
+            group.append((number, part))
+            characters += len(part.text)
+            if characters >= PORTION_CHARACTERS:
+                yield group
+                group, characters = [], 0
+    if group:
+        yield group
+
+
+def _stretches(document: Document) -> Iterator[Document]:
+    text = document.text
+    if len(text) <= PORTION_CHARACTERS:
+        yield document
+        return
+    begin, line = 0, 0
+    while begin < len(text):
+        end = text.find("\n", begin + PORTION_CHARACTERS)
+        part = text[begin : end if end >= 0 else len(text)]
+        lines = part.count("\n") + 1
+        yield Document(text=part, rows=document.rows[line : line + lines])
+        begin, line = begin + len(part) + 1, line + lines

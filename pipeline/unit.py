@@ -154,7 +154,7 @@ class UnitBuilder:
         """Return the sentences of some documents, and how often each character was unknown."""
         streams: list[SentenceStream] = []
         unknown: Counter[str] = Counter()
-        for block in TextBlock.of(documents).portions():
+        for block in TextBlock.portions(documents):
             with watch.measure("sentences"):
                 sentences = block.sentences(None if self.recipe.layout == "line" else lang)
             with watch.measure("encode"):
