@@ -11,6 +11,12 @@ from hypothesis import strategies as st
 
 from pipeline import clean, limits
 from pipeline.long_sentences import part_long_sentences
+from pipeline.make_encoder import make_encoder
+from pipeline.segment import make_segmenter
+from pipeline.sentence_stream import SentenceStream
+from pipeline.tokenizer_byte_bpe import ByteBpeTokenizer
+from pipeline.tokenizer_wordpiece import WordPieceTokenizer
+from tests.helpers.tiny_tokenizers import byte_bpe, wordpiece
 
 FAMILY, THUMB, FLAGS, ACCENTED, KEYCAP = "👨‍👩‍👧‍👦", "👍🏽", "🇩🇪🇫🇷", "e\u0301", "1\ufe0f\u20e3"
 JAMO, DEVANAGARI = "\u1112\u1161\u11ab", "\u0915\u094d\u0937\u093f"
@@ -74,3 +80,22 @@ def test_cleaning_in_portions_is_cleaning_at_once(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clean, "_PORTION_CHARACTERS", 5)
         assert clean.clean_text(text) == at_once
+
+
+@pytest.mark.parametrize("tokenizer", [wordpiece(), byte_bpe()], ids=["wordpiece", "byte-bpe"])
+@pytest.mark.parametrize("whole", [FAMILY, THUMB, FLAGS[:2], "👩🏽‍🚀"])
+def test_truncation_to_samples_parts_no_emoji(tokenizer: WordPieceTokenizer | ByteBpeTokenizer, whole: str) -> None:
+    encoder = make_encoder(tokenizer, make_segmenter("rjieba"))
+    words = ["天", f" {whole}"] * 9
+    found = encoder.encode_sentences(["".join(words)])
+    borders = {len(encoder.encode_sentences(["".join(words[:count])]).ids) for count in range(len(words) + 1)}
+    stream = SentenceStream(
+        ids=found.ids,
+        word_start=found.word_start,
+        offsets=found.offsets,
+        document=np.zeros(1, np.int64),
+        row=np.ones(1, np.int64),
+    )
+    longest = max(np.diff(sorted(borders)).tolist())
+    for max_tokens in range(longest, 3 * longest):
+        assert borders.issuperset(stream.cut_to(max_tokens).offsets.tolist())
