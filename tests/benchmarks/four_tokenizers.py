@@ -38,7 +38,10 @@ def four_tokenizers(setting: Setting) -> list[Figure]:
                 "--tokenizer-kind", "wordpiece" if kind == "character" else kind,
                 *(["--simplify"] if lang == "zh" and kind in ("roformer-word", "character") else []), cwd=setting.work,
             )["figures"]  # fmt: skip
-            conserved = found["documents_read"] == found["documents_kept"] + sum(found["dropped"].values())
+            conserved = all(
+                found[f"{what}_read"] == found[f"{what}_kept"] + sum(found[dropped].values())
+                for what, dropped in (("documents", "dropped"), ("rows", "rows_dropped"))
+            )
             unknown = unknown_share(out / "wikipedia")
             judged = lang in meant_for
             figures.append(
