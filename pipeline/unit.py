@@ -7,8 +7,6 @@ unit's tokens and one block of its text.
 from __future__ import annotations
 
 import hashlib
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -37,6 +35,7 @@ from shards.columns import Columns
 from shards.counter import Purpose
 from shards.manifest import HISTOGRAM_BIN_TOKENS, separators_inside, shard_name
 from shards.masks import MaskPolicy
+from shards.peak_memory import peak_resident_bytes
 from shards.static_masks import with_static_masks
 from shards.writer import write_shard
 
@@ -146,7 +145,7 @@ class UnitBuilder:
             quarantined=guard.report(),
             unknown=dict(unknown.most_common(MAX_UNKNOWN)),
             seconds=dict(watch.seconds),
-            peak_bytes=peak_bytes(),
+            peak_bytes=peak_resident_bytes(),
             elapsed_s=time.perf_counter() - begun,
         )
 
@@ -204,12 +203,6 @@ class UnitBuilder:
         lengths = np.diff(columns.offsets) + 2 + (columns.split > 0) * inside
         bins = -(-lengths // HISTOGRAM_BIN_TOKENS) * HISTOGRAM_BIN_TOKENS
         return Counter({f"{bound:05d}": int(count) for bound, count in zip(*np.unique(bins, return_counts=True), strict=True)})
-
-
-def peak_bytes() -> int:
-    """Return the most memory that this process has had resident so far."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 def is_held_out(document: Document, share: float) -> bool:

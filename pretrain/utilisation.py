@@ -8,13 +8,13 @@ the optimizer do not count.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from shards.peak_memory import peak_resident_bytes
 
 _PROBE_SIZE, _PROBE_TRIES = 1024, 5
 
@@ -91,8 +91,7 @@ def peak_memory_bytes(*, on_gpu: bool) -> int:
         import paddle
 
         return int(paddle.device.cuda.max_memory_allocated())
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return peak_resident_bytes()
 
 
 def weight_shapes(network: Any) -> list[tuple[str, tuple[int, ...]]]:
