@@ -87,7 +87,7 @@ def add_recipe(parser: Parser) -> None:
     add("--segmenter", choices=SEGMENTERS, default="jieba-numpy", help="jieba is the reference; jieba-numpy is its equal, fast")
     add("--no-hmm", action="store_true", help="segment by dictionary alone, without jieba's model of unknown words")
     add("--user-dictionary", metavar="FILE", help="words to add to jieba's, one a row: word [frequency] [tag]")
-    add("--unit-size", type=int, metavar="BYTES", help="input bytes of one shard; default: a 64th of the input, 1 to 64 MiB")
+    add("--unit-size", type=int, metavar="BYTES", help="input bytes of one shard; default: a 64th of the input, 1 to 16 MiB")
     add("--masking", choices=MASKINGS, default="dynamic", help="dynamic: drawn anew each epoch; static: stored in the shards")
     add("--dupe-factor", type=int, default=10, metavar="K", help="with static masks: how often each sample is stored")
     add("--seed", type=int, default=0, help="decides pair borders, short samples and static masks")

@@ -25,6 +25,7 @@ from pipeline.reader_settings import ReaderSettings
 
 MIB = limits.MIB
 MAX_DOCUMENT_BYTES = limits.MAX_DOCUMENT_BYTES
+MAX_DEFAULT_UNIT_BYTES = 16 * MIB
 ARCHIVE = "archive"  # the format of a scan that has members
 _READ_BYTES = 4 * MIB
 
@@ -56,8 +57,11 @@ class FileScan:
 
 
 def default_unit_bytes(total_bytes: int) -> int:
-    """Return the unit size for an input: a 64th of it, between 1 and 64 MiB."""
-    return min(max(total_bytes // 64, MIB), 64 * MIB)
+    """Return the unit size for an input: a 64th of it, between 1 and 16 MiB.
+
+    A unit of that size may hold the longest document allowed and still be built in less than 1 GB.
+    """
+    return min(max(total_bytes // 64, MIB), MAX_DEFAULT_UNIT_BYTES)
 
 
 def scan_file(

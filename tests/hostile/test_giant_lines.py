@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import limits
+from pipeline.scan import MAX_DEFAULT_UNIT_BYTES
 from tests.helpers.builds import build_text, data_files, write_corpus
 from tests.helpers.commands import ROOT
 
@@ -24,13 +25,13 @@ def giant_line(kind: str, size: int) -> bytes:
     return (data * (size // len(data) + 1))[:size].decode("utf-8", "ignore").encode()
 
 
-def built(folder: Path, data: bytes, lang: str) -> tuple[dict[str, int], int]:
+def built(folder: Path, data: bytes, lang: str, *options: str) -> tuple[dict[str, int], int]:
     """Build `data` between two short documents, in a process of its own; return the rows dropped and the peak of memory."""
     write_corpus(folder, files=1)
     (folder / "text" / "0.txt").write_bytes("第一行。\n\n".encode() + data + "\n\n末行。\n".encode())
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.build", "--corpus", "text", "--name", "set", "--input", "text", "--tokenizer", "vocab.txt",
-         "--lang", lang, "--heldout", "0", "--engine", "local", "--json"],
+         "--lang", lang, "--heldout", "0", "--engine", "local", "--json", *options],
         cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -49,9 +50,11 @@ def test_a_line_at_the_cap_is_built_in_bounded_memory(tmp_path: Path, kind: str)
 
 
 @pytest.mark.slow
-def test_a_document_of_60_mebibytes_is_built_in_bounded_memory(tmp_path: Path) -> None:
-    dropped, peak_bytes = built(tmp_path, giant_line("prose", 60 << 20).replace(b". ", b".\n"), "en")
-    assert not dropped and peak_bytes < 1000 << 20
+@pytest.mark.parametrize("unit_bytes", [1 << 20, MAX_DEFAULT_UNIT_BYTES])
+def test_a_document_of_60_mebibytes_is_built_in_bounded_memory(tmp_path: Path, unit_bytes: int) -> None:
+    text = giant_line("prose", 60 << 20).replace(b". ", b".\n")
+    dropped, peak_bytes = built(tmp_path, text, "en", "--unit-size", str(unit_bytes))
+    assert not dropped and peak_bytes < 10**9
 
 
 @pytest.mark.parametrize("layout", ["pairs", "full", "line"])

@@ -153,7 +153,7 @@ def test_a_file_changed_after_planning_is_noticed(tmp_path: Path) -> None:
 
 
 def test_unit_size_follows_the_input() -> None:
-    assert [default_unit_bytes(n) for n in (0, 10**6, 640 << 20, 1 << 40)] == [1 << 20, 1 << 20, 10 << 20, 64 << 20]
+    assert [default_unit_bytes(n) for n in (0, 10**6, 640 << 20, 1 << 40)] == [1 << 20, 1 << 20, 10 << 20, 16 << 20]
 
 
 @given(
