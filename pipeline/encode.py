@@ -7,45 +7,27 @@
 
 Ids equal those of `tokenizers`' BertWordPieceTokenizer with ``encode_special_tokens`` on, sentence by sentence (a property test
 compares). Words, the units of whole-word masking: on runs of U+4E00..U+9FD5 the segmenter's words; every other CJK character,
-every punctuation mark and every other word (with all its pieces) is one.
+every punctuation mark and every other word (with all its pieces) is one. None begins inside a grapheme (`pipeline.graphemes`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.characters import Cells, CharacterClasses, Codes, code_points, cut_cells, letters_of
 from pipeline.dictionary import FIRST_HAN, LAST_HAN
+from pipeline.encode_blocks import Block, Encoded, Indices, encode_blocks, id_type, join_sentences
+from pipeline.graphemes import clear_inside, continuing
 from pipeline.han_runs import han_runs
 from pipeline.segment import Segmenter
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer
 from pipeline.word_memory import Pieces, WordMemory
 from shards.reader import starts
-
-# Many words to a block, so that each distinct one costs little; about 100 bytes a character are in use.
-_BLOCK_CHARACTERS = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
-    """Token ids and word starts of n sentences with T tokens.
-
-    `ids` uint16[T] (uint32 when the vocabulary exceeds 65,535), `word_start` bool[T], `offsets` int64[n + 1]: sentence *i* is
-    ``ids[offsets[i] : offsets[i + 1]]``. A sentence may have no tokens; the first token of one always begins a word. `unknown`
-    counts the characters that became the unknown token.
-    """
-
-    ids: NDArray[Any]
-    word_start: NDArray[np.bool_]
-    offsets: NDArray[np.int64]
-    unknown: Mapping[str, int] = field(default_factory=dict)
 
 
 class Encoder:
@@ -53,65 +35,38 @@ class Encoder:
 
     def __init__(self, tokenizer: WordPieceTokenizer, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-        self._dtype: type[np.uint16] | type[np.uint32] = np.uint16 if tokenizer.vocab_size <= 65_535 else np.uint32
+        self._dtype = id_type(tokenizer.vocab_size)
         self._classes = CharacterClasses(tokenizer.backend)
         self._words = WordMemory(tokenizer)
         self._unk = tokenizer.special_ids.unk
         self._tokenizer = tokenizer
 
-    def encode(self, text: str, bounds: NDArray[np.int64]) -> Encoded:
+    def encode(self, text: str, bounds: Indices) -> Encoded:
         """Return ids, word starts and offsets of the sentences of `text`; raises EncodingError for a lone surrogate.
 
         `bounds` int64[n + 1], ascending from 0 to the length of `text`: sentence *i* is ``text[bounds[i] : bounds[i + 1]]``,
         white space at its ends included. A bound lies where words are parted anyhow: at white space, or beside punctuation.
-
-        Memory beyond the result is bounded by blocks of about 1,048,576 characters, or one sentence if longer;
-        builds have none longer than `limits.MAX_SENTENCE_CHARACTERS`.
         """
-        codes = code_points(text)
-        sentences = len(bounds) - 1
-        parts: list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]] = []
-        unknown: Counter[str] = Counter()
-        block = -(-len(codes) // max(1, -(-len(codes) // _BLOCK_CHARACTERS)))  # of equal size: a small last one would not pay
-        begin = 0
-        while begin < sentences:
-            end = max(begin + 1, int(np.searchsorted(bounds, bounds[begin] + block)))
-            here = bounds[begin : min(end, sentences) + 1]
-            parts.append(self._encode_block(codes[here[0] : here[-1]], here - here[0], unknown))
-            begin = end
-        offsets = np.zeros(sentences + 1, np.int64)
-        if not parts:
-            return Encoded(ids=np.zeros(0, self._dtype), word_start=np.zeros(0, np.bool_), offsets=offsets)
-        np.cumsum(np.concatenate([lengths for _, _, lengths in parts]), out=offsets[1:])
-        return Encoded(
-            ids=np.concatenate([ids for ids, _, _ in parts]),
-            word_start=np.concatenate([starts for _, starts, _ in parts]),
-            offsets=offsets,
-            unknown=unknown,
-        )
+        return encode_blocks(text, bounds, self._dtype, self._encode_block)
 
     def encode_sentences(self, sentences: Sequence[str]) -> Encoded:
         """Return ids, word starts and offsets of sentences that each stand alone; see `encode`."""
-        bounds = np.zeros(len(sentences) + 1, np.int64)
-        np.cumsum([len(sentence) + 1 for sentence in sentences], out=bounds[1:])
-        return self.encode("".join(f"{sentence}\n" for sentence in sentences), bounds)
+        return self.encode(*join_sentences(sentences))
 
-    def _encode_block(
-        self, codes: Codes, bounds: NDArray[np.int64], unknown: Counter[str]
-    ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]:
+    def _encode_block(self, text: str, bounds: Indices, unknown: Counter[str]) -> Block:
         """Return ids, word starts and the number of tokens of each sentence; count unknown characters."""
-        if not len(codes):
-            return np.zeros(0, self._dtype), np.zeros(0, np.bool_), np.zeros(len(bounds) - 1, np.int64)
+        codes = code_points(text)
         cells = cut_cells(codes, self._classes)
         at, is_word = cells.at, cells.is_word
         ids = self._classes.ids.take(codes[at])
         begins_word = np.ones(len(at), np.bool_)
         if codes.dtype != np.uint8:
             self._mark_han(codes, at, begins_word)
+            clear_inside(begins_word, at, continuing(codes, bounds))
         sentence_cells = np.searchsorted(at, bounds)
         if not len(cells.lengths):
             self._count_unknown(codes[at[ids == self._unk]], unknown)
-            return ids.astype(self._dtype), begins_word, np.diff(sentence_cells)
+            return ids, begins_word, np.diff(sentence_cells)
 
         pieces = self._words.look_up(codes, cells.begins, cells.lengths)
         word_cells = np.flatnonzero(is_word)
@@ -119,7 +74,7 @@ class Encoder:
         self._count_unknown(codes[at[(ids == self._unk) & ~is_word]], unknown)
         if len(pieces.counts) == int(pieces.counts.sum()) and (pieces.counts == 1).all():
             ids[word_cells] = pieces.ids.take(pieces.begins)
-            return ids.astype(self._dtype), begins_word, np.diff(sentence_cells)
+            return ids, begins_word, np.diff(sentence_cells)
         counts = np.ones(len(at), np.int64)
         counts[word_cells] = pieces.counts
         # tokens_before[i]: tokens of the cells before cell i.
@@ -142,7 +97,7 @@ class Encoder:
         target = number + np.repeat(tokens_before[word_cells[several]], more)
         source = number + np.repeat(begins[several], more)
         all_ids[target], all_starts[target] = pieces.ids.take(source), pieces.starts.take(source)
-        return all_ids.astype(self._dtype), all_starts, np.diff(tokens_before.take(sentence_cells))
+        return all_ids, all_starts, np.diff(tokens_before.take(sentence_cells))
 
     def _count_unknown(self, codes: Codes, unknown: Counter[str]) -> None:
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):

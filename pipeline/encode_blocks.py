@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.characters import Codes, look_up
+from pipeline.characters import Codes
 from pipeline.dictionary import FIRST_HAN, LAST_HAN
-from pipeline.encode import Encoded
 from pipeline.han_runs import Flags, han_runs
 from pipeline.segment import Segmenter
 
 # Many strings to a block, so that each distinct one costs little; 40 to 170 bytes a character are in use.
 _BLOCK_CHARACTERS = 1 << 20
-_UNSEEN = 255
 
 Indices = NDArray[np.int64]
 # ids, word starts, tokens of each sentence
 Block = tuple[NDArray[Any], Flags, Indices]
 
 
-class KindTable:
-    """The kind of each code point, a small number, asked for at its first occurrence."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """Token ids and word starts of n sentences with T tokens.
 
-    def __init__(self, kind: Callable[[str], int]) -> None:
-        self._kind, self._kinds = kind, np.full(0x110000, _UNSEEN, np.uint8)
+    `ids` uint16[T] (uint32 when the vocabulary exceeds 65,535), `word_start` bool[T], `offsets` int64[n + 1]: sentence *i* is
+    ``ids[offsets[i] : offsets[i + 1]]``. A sentence may have no tokens; the first token of one always begins a word. `unknown`
+    counts the characters that became the unknown token.
+    """
 
-    def of(self, codes: Codes) -> NDArray[np.uint8]:
-        """Return the kind of each code point; the caller may change the array."""
-        kinds = look_up(self._kinds, codes)
-        unseen = kinds == _UNSEEN
-        if unseen.any():
-            for code in present(codes[unseen]):
-                self._kinds[code] = self._kind(chr(code))
-            kinds = look_up(self._kinds, codes)
-        return kinds
+    ids: NDArray[Any]
+    word_start: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
 
 def encode_blocks(
@@ -48,7 +45,8 @@ def encode_blocks(
     """Encode the sentences ``text[bounds[i] : bounds[i + 1]]`` a block at a time, and join what comes back.
 
     `encode_block` gets the text of a block, which is not empty, its bounds, from 0 to its length, and where to count unknown
-    characters. Memory beyond the result is bounded by blocks of about 1,048,576 characters, or one sentence if longer.
+    characters. Memory beyond the result is bounded by blocks of about 1,048,576 characters, or one sentence if longer;
+    builds have none longer than `limits.MAX_SENTENCE_CHARACTERS`.
     """
     sentences = len(bounds) - 1
     parts: list[Block] = []
@@ -68,9 +66,11 @@ def encode_blocks(
     if not parts:
         return Encoded(ids=np.zeros(0, dtype), word_start=np.zeros(0, np.bool_), offsets=offsets)
     np.cumsum(np.concatenate([lengths for _, _, lengths in parts]), out=offsets[1:])
+    word_start = np.concatenate([flags for _, flags, _ in parts])
+    word_start[offsets[:-1][np.diff(offsets) > 0]] = True  # whatever became of the characters before
     return Encoded(
         ids=np.concatenate([ids.astype(dtype, copy=False) for ids, _, _ in parts]),
-        word_start=np.concatenate([flags for _, flags, _ in parts]),
+        word_start=word_start,
         offsets=offsets,
         unknown=unknown,
     )
@@ -96,14 +96,6 @@ def word_flags(codes: Codes, segmenter: Segmenter) -> tuple[Flags, Flags]:
         runs, inside = han_runs(codes, han)
         begins[han] = segmenter.word_starts(runs)[inside]
     return han, begins
-
-
-def present(codes: Codes) -> list[int]:
-    """Return the different code points, ascending: without sorting them, which takes long where most are equal."""
-    flags = np.zeros(0x110000, np.bool_)
-    flags[codes] = True
-    found: list[int] = np.flatnonzero(flags).tolist()
-    return found
 
 
 def byte_places(codes: Codes) -> Indices:

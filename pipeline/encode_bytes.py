@@ -4,11 +4,12 @@
    mark, and a pre-token ends where the class changes; a space goes with what follows, contractions (``'s``) stand alone.
 2. A pre-token is cut between characters that no merge can join (`pipeline.byte_borders`), so that Han falls apart into single
    characters; each distinct piece is merged once by the library and remembered. White space at the ends of a sentence gives none.
-3. Words are marked on bytes, and a token begins a word when a word begins at or inside its bytes. So a character of several
-   tokens never begins a word after its first.
+3. Words are marked on bytes, and a token begins a word when a word begins at or inside its bytes, unless the token itself begins
+   inside a grapheme (`pipeline.graphemes`), such as a character of several tokens.
 
 Words, the units of whole-word masking: a pre-token with all its tokens; inside one, the segmenter's words on runs of
-U+4E00..U+9FD5, every other CJK character, and what follows them. The space before a word belongs to it.
+U+4E00..U+9FD5, every other CJK character, and what follows them. The space before a word belongs to it. A word of more than 64
+bytes that are not all ASCII, a row of emoji or a run of letters in a script without spaces, is parted between graphemes.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from numpy.typing import NDArray
 
 from pipeline.byte_borders import ByteBorders
 from pipeline.characters import Codes, code_points
-from pipeline.encode import Encoded
 from pipeline.encode_blocks import (
     Block,
+    Encoded,
     Indices,
-    KindTable,
     byte_places,
     encode_blocks,
     id_type,
     join_sentences,
     word_flags,
 )
+from pipeline.graphemes import continuing
 from pipeline.han_runs import Flags
+from pipeline.kind_table import KindTable
 from pipeline.piece_memory import Learnt, PieceMemory
 from pipeline.segment import Segmenter
 from pipeline.tokenizer_byte_bpe import ByteBpeTokenizer
@@ -42,6 +44,7 @@ from shards.reader import gather_index
 _MARK, _LETTER, _NUMBER, _SPACE = 0, 1, 2, 3
 _CJK = 4  # a letter that is a word of its own
 _CONTRACTIONS = ("s", "t", "re", "ve", "m", "ll", "d")
+_MAX_WORD_BYTES = 64
 
 
 class ByteEncoder:
@@ -110,6 +113,10 @@ class ByteEncoder:
         np.cumsum(found.counts, out=tokens_before[1:])
 
         words = self._word_flags(codes, kinds, cjk, first)
+        inside = continuing(codes, bounds)
+        words[inside] = False
+        if codes.dtype != np.uint8:
+            _part_long_words(words, byte_at, inside)
         starts = np.zeros(len(found.ids), np.bool_)
         starts[tokens_before[:-1]] = words[begins]
         words_before = np.zeros(len(codes) + 1, np.int32)
@@ -118,7 +125,11 @@ class ByteEncoder:
         if len(inner):
             tokens, bounds_of_pieces = gather_index(tokens_before, inner)
             sizes = found.marks_of(tokens).astype(np.int64)
-            starts[tokens] = _holds_word(byte_at[:-1][words], byte_at[begins[inner]], sizes, bounds_of_pieces)
+            held, first_bytes = _hold_words(byte_at[:-1][words], byte_at[begins[inner]], sizes, bounds_of_pieces)
+            at = np.searchsorted(byte_at, first_bytes[held])
+            whole = byte_at.take(at) == first_bytes[held]
+            whole &= ~np.isin(at, inside)
+            starts[tokens[held[whole]]] = True
         return found.ids, starts, np.diff(tokens_before.take(np.searchsorted(begins, bounds)))
 
     def _cut_apart(self, data: bytes, codes: Codes, byte_at: Indices, first: Flags) -> Flags:
@@ -144,16 +155,29 @@ class ByteEncoder:
         return words
 
 
-def _holds_word(words: Indices, begins: Indices, sizes: Indices, bounds: Indices) -> Flags:
-    """Return in which tokens a word begins.
+def _part_long_words(words: Flags, byte_at: Indices, inside: Indices) -> None:
+    """Let words begin where those of more than `_MAX_WORD_BYTES` are parted: at most so far apart, at no character `inside`."""
+    edges = np.append(np.flatnonzero(words), len(words))
+    sizes = np.diff(byte_at.take(edges))
+    long = np.flatnonzero((sizes > _MAX_WORD_BYTES) & (sizes > np.diff(edges)))
+    for begin, end in zip(edges[long].tolist(), edges[long + 1].tolist(), strict=True):
+        places = np.delete(np.arange(begin, end), inside[slice(*np.searchsorted(inside, (begin, end)))] - begin)
+        at = byte_at.take(places)
+        place = 0
+        while byte_at[end] - at[place] > _MAX_WORD_BYTES and place + 1 < len(places):
+            place = max(int(np.searchsorted(at, at[place] + _MAX_WORD_BYTES, side="right")) - 1, place + 1)
+            words[places[place]] = True
+
+
+def _hold_words(words: Indices, begins: Indices, sizes: Indices, bounds: Indices) -> tuple[Indices, Indices]:
+    """Return the numbers of the tokens in which a word begins, and the first byte of each token.
 
     `words` are the bytes at which words begin. Piece *i* begins at byte ``begins[i]`` and has the tokens ``bounds[i]`` to
     ``bounds[i + 1]``, of `sizes` bytes.
     """
     before = np.cumsum(sizes) - sizes
     first = before + np.repeat(begins - before[bounds[:-1]], np.diff(bounds))
-    holds: Flags = np.searchsorted(words, first + sizes) > np.searchsorted(words, first)
-    return holds
+    return np.flatnonzero(np.searchsorted(words, first + sizes) > np.searchsorted(words, first)), first
 
 
 def _margins(solid: Flags, bounds: Indices) -> Flags:

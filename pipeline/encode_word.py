@@ -12,7 +12,8 @@ A block is cut into cells, strings that are tokenized each alone; each distinct 
 
 Words, the units of whole-word masking, come from the recipe's segmenter, tokens from the tokenizer's: a token of Han begins a
 word when a word begins at or inside it. So a token across several words begins one, and the rest of a word that begins inside a
-token belongs to that token's word. Any other token begins a word where BERT's pre-tokenizer has parted it from the one before.
+token belongs to that token's word. Any other token begins a word where BERT's pre-tokenizer has parted it from the one before,
+but not inside a grapheme (`pipeline.graphemes`).
 """
 
 from __future__ import annotations
@@ -25,23 +26,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.characters import Codes, code_points
-from pipeline.encode import Encoded
 from pipeline.encode_blocks import (
     Block,
+    Encoded,
     Indices,
-    KindTable,
     byte_places,
     encode_blocks,
     id_type,
     join_sentences,
     word_flags,
 )
+from pipeline.graphemes import clear_inside, continuing
 from pipeline.han_runs import Flags, han_runs
 from pipeline.jieba_borders import INNER_MARKS, JiebaBorders
+from pipeline.kind_table import KindTable
 from pipeline.piece_memory import Learnt, PieceMemory
 from pipeline.segment import NumpySegmenter, Segmenter
 from pipeline.tokenizer_roformer_word import RoFormerWordTokenizer, is_cjk, is_removed, is_space, is_symbol
 from pipeline.tokenizer_wordpiece import MAX_WORD_CHARACTERS
+from pipeline.word_memory import inner_starts
 
 _SPACE, _MARK, _INNER_MARK, _RUN, _CJK, _REMOVED = 0, 1, 2, 3, 4, 5
 # What goes with each token: the number of its characters if of Han, else whether it begins a word.
@@ -102,9 +105,10 @@ class WordEncoder:
         """Return the tokens of a mark, of a CJK character outside Han, or of a run with more in it than ASCII."""
         if len(cell) == 1 and is_cjk(cell) and cell in self._vocab:  # as it is, where BERT would normalise it
             return [self._vocab[cell]], [_BEGINS]
-        found = self._backend.encode(self._spaced(cell), add_special_tokens=False)
-        numbers = found.word_ids
-        return found.ids, [_BEGINS if i == 0 or numbers[i] != numbers[i - 1] else _GOES_ON for i in range(len(numbers))]
+        spaced = self._spaced(cell)
+        found = self._backend.encode(spaced, add_special_tokens=False)
+        places = [begin - spaced.count(" ", 0, begin) for begin, _ in found.offsets]
+        return found.ids, [_BEGINS if starts else _GOES_ON for starts in inner_starts(cell, found.word_ids, places)]
 
     def _spaced(self, cell: str) -> str:
         """Return a cell as it goes to WordPiece: a word of the vocabulary is parted from what stands beside it."""
@@ -138,6 +142,7 @@ class WordEncoder:
             place, ids, starts = (np.concatenate(arrays) for arrays in zip((place, ids, starts), *parts, strict=True))
             order = np.argsort(place, kind="stable")  # pieces of one place keep their order
             place, ids, starts = place[order], ids[order], starts[order]
+        clear_inside(starts, place, continuing(codes, bounds))
         return ids, starts, np.diff(np.searchsorted(place, bounds))
 
     def _whole_stretch(
@@ -145,9 +150,11 @@ class WordEncoder:
     ) -> tuple[Indices, NDArray[np.int32], Flags]:
         pieces = self._tokenizer.pieces(text[first:last])
         starts = []
+        before = -1
         for piece in pieces:
             inside = slice(first + piece.begin, first + piece.end)
-            starts.append(bool(begins[inside].any()) if han[inside].any() else piece.begins)
+            starts.append(bool(begins[inside].any()) if han[inside].any() else piece.begins and piece.begin > before)
+            before = piece.begin
             if piece.id == self._unk:
                 unknown.update(self._lacking(text[inside]))
         if starts:

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encode import Encoded, Encoder
+from pipeline.encode import Encoder
+from pipeline.encode_blocks import Encoded
 from pipeline.errors import VocabularyError
 from pipeline.segment import Segmenter
 from pipeline.tokenizer import KINDS, Tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 from shards.errors import UsageError
 from shards.manifest import LAYOUTS
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2  # raised when the same options come to other bytes, so that no shard made before is taken over
 MAX_SEQ_LEN_LIMIT = 65_535  # `split` is stored as uint16
 
 

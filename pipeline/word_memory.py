@@ -8,13 +8,15 @@ Legend: W words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.characters import Codes, Indices, distinct_words
+from pipeline.characters import Codes, Indices, code_points, distinct_words
+from pipeline.graphemes import continuing
 from pipeline.growing import Growing
 from pipeline.slot_table import ROOM, SlotTable
 from pipeline.tokenizer_wordpiece import MAX_WORD_CHARACTERS, WordPieceTokenizer
@@ -117,5 +119,17 @@ class WordMemory:
 
     def _normalised(self, word: str) -> tuple[list[int], list[bool]]:
         encoding = self._backend.encode(word, add_special_tokens=False)
-        parts = encoding.word_ids  # one number for each word that normalising has left or made
-        return encoding.ids, [i == 0 or parts[i] != parts[i - 1] for i in range(len(parts))]
+        return encoding.ids, inner_starts(word, encoding.word_ids, [begin for begin, _ in encoding.offsets])
+
+
+def inner_starts(text: str, words: Sequence[int | None], places: Sequence[int]) -> list[bool]:
+    """Return which tokens of `text` begin a word, from the number of each one's word and the character that it begins with.
+
+    Numbers are those of the words that normalising has left or made; none begins inside a grapheme.
+    """
+    starts = [i == 0 or words[i] != words[i - 1] for i in range(len(words))]
+    if any(starts[1:]):
+        inside = set(continuing(code_points(text), np.zeros(1, np.int64)).tolist())
+        for i in range(1, len(starts)):
+            starts[i] &= places[i] not in inside and places[i] != places[i - 1]
+    return starts

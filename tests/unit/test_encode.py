@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
-import pipeline.encode
+import pipeline.encode_blocks
 import pipeline.word_memory
 from pipeline.encode import Encoder
 from pipeline.errors import EncodingError
@@ -194,7 +194,7 @@ def test_blocks_and_forgetting_do_not_change_the_result(monkeypatch: pytest.Monk
     sentences = ["".join(draw.choices(parts, k=draw.randrange(12))) for _ in range(200)]
     encoder, _ = setup(True)
     whole = encoder.encode_sentences(sentences)
-    monkeypatch.setattr(pipeline.encode, "_BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(pipeline.encode_blocks, "_BLOCK_CHARACTERS", block)
     monkeypatch.setattr(pipeline.word_memory, "_MAX_SLOTS", 3)
     again = Encoder(Tokenizer(LOWER, lowercase=True), segmenter()).encode_sentences(sentences)
     for a, b in ((whole.ids, again.ids), (whole.word_start, again.word_start), (whole.offsets, again.offsets)):

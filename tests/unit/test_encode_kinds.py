@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipeline.encode_blocks
-from pipeline.encode import Encoded, Encoder
+from pipeline.encode import Encoder
+from pipeline.encode_blocks import Encoded
 from pipeline.encode_bytes import ByteEncoder
 from pipeline.encode_word import WordEncoder
 from pipeline.errors import EncodingError
