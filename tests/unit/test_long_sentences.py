@@ -101,7 +101,7 @@ def cased() -> WordPieceTokenizer:
 
 @pytest.mark.parametrize("name", ["wordpiece", "cased", "roformer-word", "byte-bpe"])
 @pytest.mark.parametrize("whole", GRAPHEMES)
-@pytest.mark.parametrize("form", ["天 {}", "{}", "a{}", "天{}", "{}，"])
+@pytest.mark.parametrize("form", ["天 {}", "{}", "a{}，"])
 def test_truncation_to_samples_parts_no_grapheme(name: str, whole: str, form: str) -> None:
     words = [part for part in re.split(r"(\{\}|天|，|a)", form) if part] * 40
     words = [word.format(whole) for word in words]
