@@ -77,7 +77,7 @@ def _add_output(parser: Parser) -> None:
 
 def add_recipe(parser: Parser) -> None:
     add = parser.add_argument_group("recipe").add_argument
-    add("--tokenizer", metavar="PATH", help="a vocab.txt or a tokenizer folder; default: a vocabulary trained on the corpus")
+    add("--tokenizer", metavar="PATH", help="a vocab.txt, a tokenizer folder or a data set; default: one trained on the corpus")
     add("--tokenizer-kind", choices=TOKENIZER_KINDS, default="auto", help="what --tokenizer holds; default: told by its files")
     add("--extend-vocab", metavar="FILE", help="new whole tokens, one a row, behind those of --tokenizer")
     add("--vocab-size", type=int, default=8000, help="size of a trained vocabulary")

@@ -1,7 +1,7 @@
 """One loader for every kind of tokenizer: the kind is told by what the files hold.
 
-A folder is one of ours, a checkpoint or a run (whose newest checkpoint counts), or a model's of transformers or PaddleNLP. Looked
-at in this order:
+A folder is one of ours, a data set, a checkpoint or a run (whose newest checkpoint counts), or a model's of transformers or
+PaddleNLP. Looked at in this order:
 
 1. ``wordloom_tokenizer.json``: names its kind (a RoFormer word vocabulary).
 2. ``tokenizer.json``: WordPiece or byte-level BPE by its ``model.type``. Where transformers 5 stored a RoFormerTokenizer, its
@@ -10,7 +10,7 @@ at in this order:
 4. ``vocab.txt``: WordPiece, or RoFormer's words. The format is the same; a vocabulary of which at least 5 % are tokens of several
    Han characters holds words, since WordPiece parts every Han character from its neighbours and could never reach them
    (RoFormer's base vocabulary: 80 %; bert-base-chinese, bert-base-uncased, RoFormerV2's characters: none).
-5. ``tokenizer/`` of a checkpoint, or of the newest of ``checkpoints/``.
+5. ``tokenizer/`` of a checkpoint, or of the newest of ``checkpoints/``; what the manifest of a data set names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from pipeline.tokenizer_files import MAX_FILE_BYTES, configuration, configured_c
 from pipeline.tokenizer_roformer_word import DESCRIPTION, RoFormerWordTokenizer
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer
 from shards.canonical import read_json_object
-from shards.errors import NotFoundError, unknown_name
+from shards.errors import IntegrityError, NotFoundError, unknown_name
+from shards.manifest import MANIFEST_NAME, Manifest
 
 AUTO = "auto"
 WORD_SHARE = 0.05
@@ -72,9 +73,20 @@ def _from_folder(folder: Path, kind: str) -> Tokenizer:
         return ByteBpeTokenizer.from_files(folder / "vocab.json", folder / "merges.txt")
     if listed.is_file():
         return _from_rows(listed, kind, configured_case(folder))
+    if (folder / MANIFEST_NAME).is_file():
+        return _of_data_set(folder, kind)
     if (below := _of_checkpoint(folder)) is not None:
         return _from_folder(below, kind)
     raise NotFoundError("no tokenizer here", where=folder, expected="tokenizer.json or vocab.txt, or vocab.json and merges.txt")
+
+
+def _of_data_set(folder: Path, kind: str) -> Tokenizer:
+    entry = Manifest.read(folder).tokenizer
+    tokenizer = _from_folder(folder / entry.folder, kind)
+    if tokenizer.hash != entry.hash:
+        where = folder / entry.folder
+        raise IntegrityError("not the tokenizer of the data set", where=where, expected=entry.hash, got=tokenizer.hash)
+    return tokenizer
 
 
 def _of_checkpoint(folder: Path) -> Path | None:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.build import main as build
 from pipeline.errors import CorpusError, EmptyCorpusError, EncodingError, HubError, VocabularyError
 from pipeline.tokenizer_wordpiece import WordPieceTokenizer as Tokenizer
-from shards.errors import ExistsError, LockedError, UsageError
+from shards.errors import ExistsError, IntegrityError, LockedError, UsageError
 from shards.lock import exclusive, lock_path
 from shards.manifest import Manifest
 from shards.reader import DataSet
@@ -97,6 +97,23 @@ def test_held_out_documents_are_not_trained_on(tmp_path: Path, corpus: Path, mon
             assert (title in text["train"]) != (title in text["heldout"]), "a document is on one side, as a whole"
     single = "只有一句话的文章。"
     assert {text["train"].count(single), text["heldout"].count(single)} == {0, 3}, "copies of a document go the same way"
+
+
+def test_a_data_set_lends_its_tokenizer(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--corpus", "clue_small", "--input", str(corpus), *SMALL]
+    lent = ["--tokenizer", "shards/clue_small", "--name", "other"]
+    assert build(arguments) == 0 == build([*arguments, *lent])
+    one, other = (Manifest.read(Path("shards") / name) for name in ("clue_small", "other"))
+    assert one.tokenizer == other.tokenizer
+    assert [(e.split, e.rows, e.tokens) for e in one.shards] == [(e.split, e.rows, e.tokens) for e in other.shards]
+    capsys.readouterr()
+    for stored in (Path("shards/clue_small") / one.tokenizer.folder).iterdir():
+        stored.write_text(stored.read_text(encoding="utf-8").replace("风", "疯"), encoding="utf-8")
+    assert build([*arguments, *lent, "--overwrite"]) == IntegrityError.exit_code
+    assert one.tokenizer.folder in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("layout", ["full", "line"])
