@@ -99,9 +99,8 @@ def world_of_environment(environment: Mapping[str, str] = os.environ) -> World:
 def start_fleet(world: World, device: str) -> None:
     """Initialise paddle's fleet for this process; `device` is ``cpu`` or ``gpu:<number>``.
 
-    With the one group of all ranks: fleet would set up some for model and pipeline parallelism too, and each gloo group of paddle
-    3.3 looks for its peers under the same keys of the store, where it may find those of the group before (of starts with four
-    ranks one in four failed: `tests/determinism/test_two_ranks.py`).
+    With one group of all ranks: fleet's hybrid topology would make another, and each gloo group of paddle 3.3 looks for its peers
+    under the same keys of the store, where it may find those of the group before (docs/adr/0015).
     """
     if world.size > 1:
         on_gpu = device.startswith("gpu")
