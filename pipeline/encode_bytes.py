@@ -125,11 +125,9 @@ class ByteEncoder:
         if len(inner):
             tokens, bounds_of_pieces = gather_index(tokens_before, inner)
             sizes = found.marks_of(tokens).astype(np.int64)
-            held, first_bytes = _hold_words(byte_at[:-1][words], byte_at[begins[inner]], sizes, bounds_of_pieces)
-            at = np.searchsorted(byte_at, first_bytes[held])
-            whole = byte_at.take(at) == first_bytes[held]
-            whole &= ~np.isin(at, inside)
-            starts[tokens[held[whole]]] = True
+            first_bytes = _first_bytes(byte_at[begins[inner]], sizes, bounds_of_pieces)
+            held = np.flatnonzero(_hold_any(byte_at[:-1][words], first_bytes, sizes))
+            starts[tokens[held]] = _begin_graphemes(first_bytes[held], byte_at, inside)
         return found.ids, starts, np.diff(tokens_before.take(np.searchsorted(begins, bounds)))
 
     def _cut_apart(self, data: bytes, codes: Codes, byte_at: Indices, first: Flags) -> Flags:
@@ -169,15 +167,27 @@ def _part_long_words(words: Flags, byte_at: Indices, inside: Indices) -> None:
             words[places[place]] = True
 
 
-def _hold_words(words: Indices, begins: Indices, sizes: Indices, bounds: Indices) -> tuple[Indices, Indices]:
-    """Return the numbers of the tokens in which a word begins, and the first byte of each token.
+def _first_bytes(begins: Indices, sizes: Indices, bounds: Indices) -> Indices:
+    """Return the first byte of each token.
 
-    `words` are the bytes at which words begin. Piece *i* begins at byte ``begins[i]`` and has the tokens ``bounds[i]`` to
-    ``bounds[i + 1]``, of `sizes` bytes.
+    Piece *i* begins at byte ``begins[i]`` and has the tokens ``bounds[i]`` to ``bounds[i + 1]``, of `sizes` bytes.
     """
     before = np.cumsum(sizes) - sizes
-    first = before + np.repeat(begins - before[bounds[:-1]], np.diff(bounds))
-    return np.flatnonzero(np.searchsorted(words, first + sizes) > np.searchsorted(words, first)), first
+    first: Indices = before + np.repeat(begins - before[bounds[:-1]], np.diff(bounds))
+    return first
+
+
+def _hold_any(words: Indices, first_bytes: Indices, sizes: Indices) -> Flags:
+    """Return which tokens hold one of the bytes at which `words` begin."""
+    holds: Flags = np.searchsorted(words, first_bytes + sizes) > np.searchsorted(words, first_bytes)
+    return holds
+
+
+def _begin_graphemes(first_bytes: Indices, byte_at: Indices, inside: Indices) -> Flags:
+    """Return which of the bytes are the first of a character, and of one that goes on with no other (is not `inside`)."""
+    character = np.searchsorted(byte_at, first_bytes)
+    whole: Flags = (byte_at.take(character) == first_bytes) & ~np.isin(character, inside)
+    return whole
 
 
 def _margins(solid: Flags, bounds: Indices) -> Flags:
