@@ -103,7 +103,7 @@ def _from_file(path: Path, kind: str) -> Tokenizer:
         if path.name == "merges.txt":
             return ByteBpeTokenizer.from_files(path.with_name("vocab.json"), path)
         return _from_rows(path, kind, None)
-    if "model" in read_json_object(path, max_bytes=MAX_FILE_BYTES):
+    if isinstance(read_json_object(path, max_bytes=MAX_FILE_BYTES).get("model"), dict):  # else a token of a vocab.json at most
         return ByteBpeTokenizer.from_json_file(path) if _model_type(path) == "BPE" else WordPieceTokenizer.from_json_file(path)
     return ByteBpeTokenizer.from_files(path, path.with_name("merges.txt"))
 

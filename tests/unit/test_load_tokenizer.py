@@ -95,6 +95,20 @@ def test_folders_of_other_projects(tmp_path: Path) -> None:
         assert load_tokenizer(path).hash == byte_bpe().hash
 
 
+def test_a_token_spelled_model_makes_no_tokenizer_json(tmp_path: Path) -> None:
+    """RoBERTa's vocabulary has one."""
+    files = byte_bpe().files()
+    merges = files["merges.txt"].decode() + "m o\nmo d\nmod e\nmode l\n"
+    vocab = json.loads(files["vocab.json"])
+    for token in ("mo", "mod", "mode", "model"):
+        vocab[token] = len(vocab)
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text(merges, encoding="utf-8")
+    tokenizer = load_tokenizer(tmp_path / "vocab.json")
+    assert tokenizer.encode("model") == [vocab["model"]]
+    assert tokenizer.hash == load_tokenizer(tmp_path).hash
+
+
 def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"expected tokenizer.json or vocab.txt"):
         load_tokenizer(tmp_path)
